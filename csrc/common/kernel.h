@@ -27,24 +27,35 @@ Isa active_isa();
 }  // namespace nnzoo
 
 #if defined(NNZOO_ISA)
-#define NNZOO_KERNEL(name, Args)  \
-  namespace NNZOO_ISA {           \
-  void name(const Args& args);    \
+#define NNZOO_KERNEL(name, Args) \
+  namespace NNZOO_ISA {          \
+  void name(const Args& args);   \
   }
 #elif defined(__x86_64__)
-#define NNZOO_KERNEL(name, Args)                              \
-  namespace baseline { void name(const Args& args); }         \
-  namespace avx2 { void name(const Args& args); }             \
-  namespace avx512 { void name(const Args& args); }           \
-  inline void name(const Args& args) {                        \
-    switch (active_isa()) {                                   \
-      case Isa::avx512: return avx512::name(args);            \
-      case Isa::avx2: return avx2::name(args);                \
-      case Isa::baseline: return baseline::name(args);        \
-    }                                                         \
+#define NNZOO_KERNEL(name, Args)       \
+  namespace baseline {                 \
+  void name(const Args& args);         \
+  }                                    \
+  namespace avx2 {                     \
+  void name(const Args& args);         \
+  }                                    \
+  namespace avx512 {                   \
+  void name(const Args& args);         \
+  }                                    \
+  inline void name(const Args& args) { \
+    switch (active_isa()) {            \
+      case Isa::avx512:                \
+        return avx512::name(args);     \
+      case Isa::avx2:                  \
+        return avx2::name(args);       \
+      case Isa::baseline:              \
+        return baseline::name(args);   \
+    }                                  \
   }
 #else
-#define NNZOO_KERNEL(name, Args)                              \
-  namespace baseline { void name(const Args& args); }         \
+#define NNZOO_KERNEL(name, Args) \
+  namespace baseline {           \
+  void name(const Args& args);   \
+  }                              \
   inline void name(const Args& args) { baseline::name(args); }
 #endif

@@ -1,0 +1,72 @@
+#include "common/cpu.h"
+
+#include <atomic>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace nnzoo {
+namespace {
+
+#if defined(__x86_64__)
+
+bool all(unsigned value, unsigned bits) { return (value & bits) == bits; }
+
+// The register state that the operating system saves at a context switch: without it an instruction set traps or loses
+// its registers, whatever the CPU itself can do.
+unsigned saved_state() {
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+}
+
+Isa detect() {
+  constexpr unsigned kXmmYmm = 0x06, kZmm = 0xe0;
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !all(ecx, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) {
+    return Isa::baseline;
+  }
+  const unsigned state = saved_state();
+  if (!all(state, kXmmYmm) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !all(ebx, bit_AVX2)) {
+    return Isa::baseline;
+  }
+  const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  return all(state, kZmm) && all(ebx, avx512) ? Isa::avx512 : Isa::avx2;
+}
+
+#else
+
+Isa detect() { return Isa::baseline; }
+
+#endif
+
+std::atomic<Isa>& active() {
+  static std::atomic<Isa> isa{best_isa()};
+  return isa;
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::avx512:
+      return "avx512";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::baseline:
+      return "baseline";
+  }
+  return "unknown";
+}
+
+Isa best_isa() {
+  static const Isa isa = detect();
+  return isa;
+}
+
+Isa active_isa() { return active().load(std::memory_order_relaxed); }
+
+void use_isa(Isa isa) { active().store(isa, std::memory_order_relaxed); }
+
+}  // namespace nnzoo
