@@ -1,0 +1,20 @@
+"""Every private torch name that this package uses, so that a torch release can break one file only."""
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+from torch.autograd import forward_ad
+
+functorch_transforms_active = torch._C._are_functorch_transforms_active
+dispatch_mode_depth = torch._C._len_torch_dispatch_stack
+function_mode_depth = torch._C._len_torch_function_stack
+is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
+is_jit_tracing = torch._C._is_tracing
+
+TRACED_TENSOR_TYPES = (FakeTensor, FunctionalTensor)
+"""Subclasses that stand for plain tensors while a program is traced."""
+
+
+def forward_mode_active() -> bool:
+    """Whether a `torch.autograd.forward_ad.dual_level` is open."""
+    return forward_ad._current_level >= 0

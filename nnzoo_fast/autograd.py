@@ -1,0 +1,62 @@
+"""The base of every operation's autograd Function.
+
+One old-style Function stands above all backends of an operation: `setup_context` with `generate_vmap_rule` costs 18 us
+a call, and Dynamo refuses a Function that defines `jvp`. Calls that need those never come here (see `front_door`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from nnzoo_fast.front_door import EAGER, route
+
+if TYPE_CHECKING:
+    from nnzoo_fast.operation import Operation
+
+
+def make_function(operation: Operation) -> type[torch.autograd.Function]:
+    """The autograd Function of `operation`: `apply(backend, args, *flat_tensors)` returns the visible outputs."""
+    name = "".join(part.capitalize() for part in operation.name.split("_")) + "Function"
+    return type(name, (KernelFunction,), {"operation": operation, "__doc__": f"autograd of `{operation.name}`."})
+
+
+class KernelFunction(torch.autograd.Function):
+    operation: Operation
+
+    @classmethod
+    def forward(cls, ctx, backend, args, *flat):
+        operation = cls.operation
+        outputs = backend.forward(*args, True)
+        needs = ctx.needs_input_grad[2:]
+        keep_inputs, keep_outputs = operation.keeps(args, needs)
+        ctx.backend = backend
+        ctx.skeleton = operation.signature.skeleton(args)
+        ctx.shapes = [None if keep or t is None else (t.shape, t.dtype) for t, keep in zip(flat, keep_inputs)]
+        ctx.save_for_backward(
+            *(tensor if keep else None for tensor, keep in zip(flat, keep_inputs)),
+            *(output if keep else None for output, keep in zip(outputs, keep_outputs)),
+        )
+        ctx.mark_non_differentiable(*(out for out in outputs[: operation.visible] if not out.is_floating_point()))
+        return tuple(outputs[: operation.visible])
+
+    @classmethod
+    def backward(cls, ctx, *grads):
+        operation = cls.operation
+        saved = ctx.saved_tensors
+        needs = ctx.needs_input_grad[2:]
+        flat, outputs = saved[: len(needs)], saved[len(needs) :]
+        flat = [tensor if kept is None else placeholder(grads[0], *kept) for tensor, kept in zip(flat, ctx.shapes)]
+        args = operation.signature.replace(ctx.skeleton, flat)
+        higher_order = torch.is_grad_enabled()
+        if higher_order or route([tensor for tensor in (*grads, *flat) if tensor is not None]) is not EAGER:
+            result = operation.reference_gradients(grads, args, needs, create_graph=higher_order)
+        else:
+            result = ctx.backend.backward(grads, args, outputs, needs)
+        return (None, None, *result)
+
+
+def placeholder(like: torch.Tensor, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+    """Zeros in the shape of an input that backward doesn't read, in the memory of one element."""
+    return like.new_zeros((), dtype=dtype).expand(shape)

@@ -1,0 +1,51 @@
+"""Which of three ways a call takes.
+
+`EAGER` hands raw pointers to a kernel, which is safe only for plain tensors with nothing watching. `OPS` goes through
+`torch.ops.nnzoo_fast`, which tracers, modes, fake and meta tensors understand. `STOCK` runs PyTorch's own operators,
+which know everything else: functorch transforms, forward mode, tensor subclasses, fx proxies.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch.nn import Parameter
+
+from nnzoo_fast import _compat
+
+EAGER, OPS, STOCK = "eager", "ops", "stock"
+
+
+def route(tensors: Iterable[object]) -> str:
+    """`EAGER`, `OPS` or `STOCK` for a call (or a backward) with these tensors; about 1 us."""
+    if torch.compiler.is_compiling():
+        return _traced_route(tensors)
+    if _compat.functorch_transforms_active() or _compat.forward_mode_active() or _compat.is_jit_tracing():
+        return STOCK
+    watched = _compat.dispatch_mode_depth() or _compat.function_mode_depth()
+    way = OPS if watched else EAGER
+    for tensor in tensors:
+        kind = type(tensor)
+        if kind is not torch.Tensor and kind is not Parameter:
+            if kind not in _compat.TRACED_TENSOR_TYPES:
+                return STOCK
+            way = OPS
+        elif tensor.layout is not torch.strided or tensor.is_neg() or _compat.is_legacy_batched(tensor):
+            return STOCK
+        elif tensor.is_meta:
+            way = OPS
+    return way
+
+
+def _traced_route(tensors: Iterable[object]) -> str:
+    for tensor in tensors:
+        kind = type(tensor)
+        if kind is not torch.Tensor and kind is not Parameter and kind not in _compat.TRACED_TENSOR_TYPES:
+            return STOCK
+        if tensor.layout is not torch.strided:
+            return STOCK
+    return OPS
+
+
+def is_traceable(tensor: object) -> bool:
+    """Whether `tensor` has a shape to look at: not so for an fx proxy, which only stock operators can record."""
+    return isinstance(tensor, torch.Tensor)

@@ -1,0 +1,9 @@
+"""The operations: each is one folder here and one of the same name under `csrc/ops`.
+
+Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the package, import from the folder with
+`from nnzoo_fast.ops.linear import ...`.
+"""
+
+from nnzoo_fast.ops.linear import linear
+
+__all__ = ["linear"]

@@ -1,0 +1,110 @@
+"""`linear`: activation(input @ weight^T + bias), with bias and activation applied while the product is in registers."""
+
+import torch
+import torch.nn.functional as F
+
+from nnzoo_fast.backends import Backend
+from nnzoo_fast.operation import Operation
+from nnzoo_fast.ops.linear import cpu
+from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
+
+__all__ = ["linear", "operation", "reference"]
+
+NEEDS_PREACTIVATION = ("gelu", "gelu_tanh", "silu")
+
+_STOCK_ACTIVATIONS = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def linear(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    activation: str = "none",
+    *,
+    backend: str | None = None,
+) -> torch.Tensor:
+    """activation(input @ weight^T + bias).
+
+    Args:
+        input: [*, in_features].
+        weight: [out_features, in_features], any strides.
+        bias: [out_features].
+        activation: "none", "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid".
+        backend: run on this backend or raise; by default the first that pays.
+
+    Returns:
+        [*, out_features], in the dtype of the arguments.
+
+    Raises:
+        ValueError: an unknown activation.
+        RuntimeError: shapes, dtypes or devices that don't fit together.
+        BackendError: `backend` can't run this call.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"linear: activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    return operation(input, weight, bias, activation, backend=backend)
+
+
+def stock(input, weight, bias, activation):
+    return _STOCK_ACTIVATIONS[activation](F.linear(input, weight, bias))
+
+
+def check(input, weight, bias, activation):
+    if weight.dim() != 2:
+        raise RuntimeError(f"linear: weight must be [out_features, in_features], got {list(weight.shape)}")
+    if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
+        raise RuntimeError(
+            f"linear: input {list(input.shape)} must end in weight's in_features, {weight.shape[1]} of {list(weight.shape)}"
+        )
+    if bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[0]):
+        raise RuntimeError(f"linear: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and tensor.dtype != input.dtype:
+            raise RuntimeError(f"linear: {name} is {tensor.dtype}, expected input's {input.dtype}")
+        if tensor is not None and tensor.device != input.device:
+            raise RuntimeError(f"linear: {name} is on {tensor.device}, expected input's {input.device}")
+
+
+def allocate(input, weight, bias, activation, training):
+    output = input.new_empty((*input.shape[:-1], weight.shape[0]))
+    kept = training and activation in NEEDS_PREACTIVATION
+    return output, torch.empty_like(output) if kept else input.new_empty(0)
+
+
+def keeps(args, needs):
+    activation = args[3]
+    needs_input, needs_weight, _ = needs
+    active = activation != "none"
+    from_preactivation = activation in NEEDS_PREACTIVATION
+    # The reference rebuilds the pre-activation from both, and needs them as soon as the activation has a curvature.
+    return (needs_weight or active, needs_input or active, active), (active and not from_preactivation, from_preactivation)
+
+
+def flops(input, weight, bias, activation):
+    rows = 1
+    for size in input[:-1]:
+        rows *= size
+    return 2 * rows * weight[0] * weight[1]
+
+
+operation = Operation(
+    "linear",
+    "Tensor input, Tensor weight, Tensor? bias, str activation",
+    ("output", "preactivation"),
+    allocate=allocate,
+    reference=reference,
+    stock=stock,
+    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    check=check,
+    keeps=keeps,
+    autocast="lower",
+    flops=flops,
+)

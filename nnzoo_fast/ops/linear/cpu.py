@@ -1,0 +1,82 @@
+"""`linear` on the kernels of `csrc/ops/linear/linear_cpu.cpp`."""
+
+import torch
+
+from nnzoo_fast import _extension
+from nnzoo_fast.backends import Verdict, address, cpu_supports
+from nnzoo_fast.ops.linear.reference import ACTIVATIONS
+
+ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+
+
+def supports(input, weight, bias, activation) -> Verdict:
+    return cpu_supports(input)
+
+
+def pays(input, weight, bias, activation) -> Verdict:
+    return True, "packed GEMM with bias and activation in the epilogue"
+
+
+def rows_of(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` [*, K] as [M, K] with adjacent columns; a copy only if its strides leave no other way."""
+    rows = tensor.reshape(-1, tensor.shape[-1])
+    return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()
+
+
+def forward(input, weight, bias, activation, training):
+    from nnzoo_fast.ops.linear import allocate
+
+    output, preactivation = allocate(input, weight, bias, activation, training)
+    rows = rows_of(input)
+    bias = None if bias is None else bias.contiguous()
+    _extension._C.linear_forward(
+        rows.data_ptr(),
+        weight.data_ptr(),
+        address(bias),
+        output.data_ptr(),
+        preactivation.data_ptr(),
+        rows.shape[0],
+        weight.shape[0],
+        weight.shape[1],
+        rows.stride(0),
+        weight.stride(0),
+        weight.stride(1),
+        ACTIVATION_CODES[activation],
+        _extension.DTYPE_CODES[input.dtype],
+        torch.get_num_threads(),
+    )
+    return output, preactivation
+
+
+def backward(grads, args, outputs, needs):
+    input, weight, bias, activation = args
+    output, preactivation = outputs
+    needs_input, needs_weight, needs_bias = needs
+    grad = rows_of(grads[0])
+    rows = rows_of(input) if needs_weight else input
+    new = grad.new_empty
+    grad_input = new(input.shape) if needs_input else None
+    grad_weight = new(weight.shape) if needs_weight else None
+    grad_bias = new(weight.shape[:1]) if needs_bias else None
+    _extension._C.linear_backward(
+        grad.data_ptr(),
+        rows.data_ptr(),
+        weight.data_ptr(),
+        address(output),
+        address(preactivation),
+        address(grad_input),
+        address(grad_weight),
+        address(grad_bias),
+        grad.shape[0],
+        weight.shape[0],
+        weight.shape[1],
+        grad.stride(0),
+        rows.stride(0) if needs_weight else weight.shape[1],
+        weight.stride(0),
+        weight.stride(1),
+        ACTIVATION_CODES[activation],
+        _extension.DTYPE_CODES[grad.dtype],
+        torch.get_num_threads(),
+    )
+    return grad_input, grad_weight, grad_bias
+
