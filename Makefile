@@ -1,21 +1,18 @@
-# `make help` lists the targets. The current virtual environment is used when it holds what a build needs; otherwise
-# $(VENV) is made once from $(PYTHON) and the versions in constraints.txt.
+# `make help` lists the targets. A virtual environment that is active, or named by VENV=..., is used when it holds what a
+# build needs; otherwise $(VENV) is made once from $(PYTHON) and the versions in constraints.txt.
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?=
 REPORT ?= report
 TESTS ?= tests
 
-NEEDED := torch pybind11 ninja setuptools pytest
-READY := $(shell $(PYTHON) -c 'import importlib.util as u, sys; \
-	sys.exit(sys.prefix == sys.base_prefix or None in map(u.find_spec, sys.argv[1:]))' $(NEEDED) 2>/dev/null && echo yes)
-ifeq ($(READY)$(filter command% environment%,$(origin VENV)),yes)
-RUN := $(PYTHON)
-STAMP :=
-else
-RUN := $(VENV)/bin/python
-STAMP := $(VENV)/.ready
-endif
+# What is asked: is this a virtual environment that holds all that a build and its tests need?
+CANDIDATE := $(if $(filter file,$(origin VENV)),$(PYTHON),$(VENV)/bin/python)
+READY := $(shell $(CANDIDATE) -c 'import importlib.util as u, sys; \
+	sys.exit(sys.prefix == sys.base_prefix or None in map(u.find_spec, sys.argv[1:]))' \
+	torch pybind11 ninja setuptools pytest hypothesis ruff clang_format 2>/dev/null && echo yes)
+RUN := $(if $(READY),$(CANDIDATE),$(VENV)/bin/python)
+STAMP := $(if $(READY),,$(VENV)/.ready)
 
 CXX_SOURCES := find csrc -regex '.*\.\(h\|cpp\|cu\|cuh\)'
 
