@@ -56,6 +56,21 @@ def explain(op: Callable, *args, measure: bool = False, **kwargs) -> Explanation
     Raises:
         ValueError: the call reaches no operation of this package.
     """
+    found, values, way = reached_by(op, *args, **kwargs)
+    chosen = _chosen(found, values, way)
+    rows = []
+    for name, able, pays, reason in found.verdicts(values):
+        timed = measure and able and way is front_door.EAGER
+        rows.append(Row(name, able, reason, _milliseconds(found, values, name) if timed else None))
+    return Explanation(found.name, way, chosen, rows)
+
+
+def reached_by(op: Callable, *args, **kwargs) -> tuple[operation.Operation, tuple, str]:
+    """The first operation that a call reaches, the arguments of its schema, and its route. Nothing is computed.
+
+    Raises:
+        ValueError: the call reaches no operation of this package.
+    """
     reached = []
 
     def record(*call):
@@ -71,13 +86,7 @@ def explain(op: Callable, *args, measure: bool = False, **kwargs) -> Explanation
         operation._recorder = None
     if not reached:
         raise ValueError(f"{op!r} runs no operation of nnzoo_fast")
-    found, values, way = reached[0]
-    chosen = _chosen(found, values, way)
-    rows = []
-    for name, able, pays, reason in found.verdicts(values):
-        timed = measure and able and way is front_door.EAGER
-        rows.append(Row(name, able, reason, _milliseconds(found, values, name) if timed else None))
-    return Explanation(found.name, way, chosen, rows)
+    return reached[0]
 
 
 def _chosen(found: operation.Operation, values: tuple, way: str) -> str:

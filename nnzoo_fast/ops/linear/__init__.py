@@ -85,7 +85,10 @@ def keeps(args, needs):
     active = activation != "none"
     from_preactivation = activation in NEEDS_PREACTIVATION
     # The reference rebuilds the pre-activation from both, and needs them as soon as the activation has a curvature.
-    return (needs_weight or active, needs_input or active, active), (active and not from_preactivation, from_preactivation)
+    return (needs_weight or active, needs_input or active, active), (
+        active and not from_preactivation,
+        from_preactivation,
+    )
 
 
 def flops(input, weight, bias, activation):

@@ -79,4 +79,3 @@ def backward(grads, args, outputs, needs):
         torch.get_num_threads(),
     )
     return grad_input, grad_weight, grad_bias
-

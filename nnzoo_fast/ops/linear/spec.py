@@ -87,7 +87,9 @@ SPEC = OpSpec(
         bench(16, 768, 3072, "relu"),
         bench(64, 784, 512, "relu"),
     ],
-    length=lambda call: max(call.args[1].shape[-1], call.args[0].numel() // max(call.args[0].shape[-1], 1), 1)
-    if call.args[0].dim()
-    else 1,
+    length=lambda call: (
+        max(call.args[1].shape[-1], call.args[0].numel() // max(call.args[0].shape[-1], 1), 1)
+        if call.args[0].dim()
+        else 1
+    ),
 )

@@ -1,0 +1,37 @@
+"""Settings of the whole suite."""
+
+import os
+
+import torch
+
+# The interpreter runs Triton kernels on CPU tensors. It is read when Triton is first imported, so it stands here.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+import pytest
+
+from nnzoo_fast import _extension
+
+
+@pytest.fixture(autouse=True)
+def _same_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def poisoned_memory():
+    """Uninitialised tensors start as NaN (or the largest integer), so that a result never written can't pass."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture
+def isa():
+    """Sets the instruction set of the C++ kernels; the one of before comes back after the test."""
+    module = _extension._C
+    before = module.isa() if module else None
+    yield lambda name: module.set_isa(name)
+    if module:
+        module.set_isa(before)

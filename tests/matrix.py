@@ -1,0 +1,101 @@
+"""The rows and columns of the test matrix: samples, and the places where an operation can run."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+import torch
+
+import nnzoo_fast
+from nnzoo_fast import _extension
+from nnzoo_fast.explain import reached_by as find_reached
+from nnzoo_fast.operation import Operation
+from nnzoo_fast.spec import Call, Maker, OpSpec, Sample, all_specs, allowed_error, run_with_gradients
+from nnzoo_fast.spec import Error as Error
+
+SPECS = all_specs()
+
+
+@dataclass(frozen=True)
+class Target:
+    """A backend, on a device, with an instruction set if it is the CPU's."""
+
+    backend: str
+    device: str = "cpu"
+    isa: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.backend}-{self.isa}" if self.isa else self.backend
+
+
+def targets() -> list[Target]:
+    """Every place where kernels can run on this machine."""
+    found = []
+    if _extension._C is not None:
+        found += [Target("cpu", isa=isa) for isa in _extension._C.isas()]
+    if _extension.load("_cuemu") is not None:
+        found.append(Target("cuemu"))
+    if torch.cuda.is_available():
+        found += [Target("cuda", "cuda"), Target("triton", "cuda")]
+    elif os.environ.get("TRITON_INTERPRET") == "1":
+        found.append(Target("triton"))
+    return found
+
+
+@functools.cache
+def operation_of(name: str) -> Operation:
+    """The operation behind a spec's function."""
+    return reached_by(SPECS[name], SPECS[name].samples[0].make(Maker()))[0]
+
+
+def has_backend(spec: OpSpec, name: str) -> bool:
+    return any(row.name == name for row in operation_of(spec.name).table)
+
+
+def reached_by(spec: OpSpec, call: Call) -> tuple[Operation, tuple]:
+    """The operation that `call` reaches and the arguments of its schema."""
+    return call.run(functools.partial(find_reached, spec.function))[:2]
+
+
+@functools.cache
+def _prepared(name: str, sample_id: str, dtype: torch.dtype) -> tuple:
+    """Oracle in float64 and stock torch's result in `dtype`, each with gradients; the inputs have values of `dtype`."""
+    spec = SPECS[name]
+    call = sample_of(spec, sample_id).make(Maker(dtype))
+    with nnzoo_fast.backend("reference"):
+        oracle = run_with_gradients(spec.function, call.as_dtype(torch.float64))
+    return oracle, run_with_gradients(spec.stock, call.as_dtype(dtype))
+
+
+def sample_of(spec: OpSpec, sample_id: str) -> Sample:
+    return next(sample for sample in spec.samples if sample.id == sample_id)
+
+
+def deviations(spec: OpSpec, sample: Sample, dtype: torch.dtype, function, device: str = "cpu") -> list[str]:
+    """What is wrong with `function` on `sample`: a line per output or gradient beyond the promise P2."""
+    oracle, stock = _prepared(spec.name, sample.id, dtype)
+    call = sample.make(Maker(dtype, device))
+    length = spec.length(call)
+    found = run_with_gradients(function, call)
+    problems = []
+    for kind, ours, expected, usual in zip(("output", "gradient"), found, oracle, stock):
+        if not len(ours) == len(expected) == len(usual):
+            problems.append(f"{len(ours)} {kind}s, the oracle has {len(expected)}, stock {len(usual)}")
+        for position, (value, truth, peer) in enumerate(zip(ours, expected, usual)):
+            error, allowed = Error.of(value, truth), allowed_error(Error.of(peer, truth), dtype, length)
+            if value.dtype != peer.dtype:
+                problems.append(f"{kind} {position}: {value.dtype}, stock gives {peer.dtype}")
+            if not error.within(allowed):
+                problems.append(f"{kind} {position} {list(value.shape)}: {error}, allowed {allowed}")
+    return problems
+
+
+def small_samples(spec: OpSpec, most_values: int, count: int) -> list[Sample]:
+    """Up to `count` samples with at least one and at most `most_values` values to differentiate by."""
+
+    def values(sample: Sample) -> int:
+        return sum(t.numel() for t in sample.make(Maker()).tensors() if t.requires_grad)
+
+    return [sample for sample in spec.samples if 0 < values(sample) <= most_values][:count]

@@ -1,0 +1,333 @@
+"""The rules of the front door and of the autograd base; each test fails when its rule is broken."""
+
+import pytest
+import torch
+import toy
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.library import opcheck
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+import nnzoo_fast
+from nnzoo_fast import operation as operation_module
+from nnzoo_fast.front_door import EAGER, OPS, STOCK, route
+from nnzoo_fast.spec import Maker
+
+
+class Subclass(torch.Tensor):
+    """Plain in every way but its type."""
+
+
+class Watcher(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture(autouse=True)
+def _forget_calls():
+    toy.calls.clear()
+
+
+def flat(args):
+    x, weights, bias = args
+    return [x, *weights, bias]
+
+
+def run(x, *rest):
+    return toy.toy(x, list(rest[:-1]), rest[-1])
+
+
+def test_plain_tensors_and_parameters_go_straight_to_the_kernel():
+    assert route([torch.ones(2), torch.nn.Parameter(torch.ones(2)), torch.ones(4)[::2]]) is EAGER
+    run(*flat(toy.arguments()))
+    assert toy.calls == ["forward"]
+
+
+@pytest.mark.parametrize(
+    "make, expected",
+    [
+        pytest.param(lambda: torch.ones(2).as_subclass(Subclass), STOCK, id="subclass"),
+        pytest.param(lambda: torch._neg_view(torch.ones(2)), STOCK, id="negated"),
+        pytest.param(lambda: torch.ones(2).to_sparse(), STOCK, id="sparse"),
+        pytest.param(lambda: torch.ones(2, device="meta"), OPS, id="meta"),
+        pytest.param(lambda: FakeTensorMode().from_tensor(torch.ones(2)), OPS, id="fake"),
+    ],
+)
+def test_a_tensor_without_plain_memory_never_reaches_a_kernel(make, expected):
+    assert route([torch.ones(2), make()]) is expected
+
+
+def test_modes_transforms_and_tracers_never_reach_a_kernel():
+    seen = {}
+
+    def look(name):
+        def function(x):
+            seen[name] = route([x])
+            return x * 1.0
+
+        return function
+
+    x = torch.ones(3, 2)
+    with Watcher():
+        look("dispatch mode")(x)
+    with torch.device("cpu"):
+        look("function mode")(x)
+    with forward_ad.dual_level():
+        look("forward mode")(x)
+    torch.func.vmap(look("vmap"))(x)
+    torch.func.grad(lambda x: look("grad")(x).sum())(x)
+    torch.jit.trace(look("jit"), x, check_trace=False)
+    torch.fx.symbolic_trace(look("fx"))
+    assert seen == {
+        "dispatch mode": OPS,
+        "function mode": OPS,
+        "forward mode": STOCK,
+        "vmap": STOCK,
+        "grad": STOCK,
+        "jit": STOCK,
+        "fx": STOCK,
+    }
+
+
+def test_legacy_batched_gradients_take_the_reference_in_backward():
+    args = flat(toy.arguments())
+    output = run(*args)
+    basis = torch.eye(output.numel(), dtype=output.dtype).view(-1, *output.shape)
+    jacobian = torch.autograd.grad(output, args, basis, is_grads_batched=True, retain_graph=True)
+    rows = [torch.autograd.grad(output, args, one, retain_graph=True) for one in basis]
+    assert toy.calls.count("backward") == len(rows)
+    for batched, single in zip(jacobian, zip(*rows)):
+        assert_close(batched, torch.stack(single))
+
+
+@pytest.mark.parametrize("disguise", [lambda g: g.as_subclass(Subclass), torch._neg_view], ids=["subclass", "negated"])
+def test_backward_looks_at_the_incoming_gradient(disguise):
+    args = flat(toy.arguments())
+    gradient = torch.randn(5, 4, dtype=torch.float64)
+    found = torch.autograd.grad(run(*args), args, disguise(gradient))
+    expected = torch.autograd.grad(run(*args), args, disguise(gradient).as_subclass(torch.Tensor).resolve_neg())
+    assert toy.calls == ["forward", "forward", "backward"]
+    for one, other in zip(found, expected):
+        assert_close(one.as_subclass(torch.Tensor), other)
+
+
+def test_a_mode_that_is_active_in_backward_only_sees_it():
+    args = flat(toy.arguments())
+    output = run(*args).sum()
+    with FlopCounterMode(display=False) as counter:
+        output.backward()
+    assert "backward" not in toy.calls
+    assert counter.get_total_flops() > 0
+
+
+def test_flops_are_counted_as_for_stock_torch():
+    args = flat(toy.arguments(grad=False))
+    with FlopCounterMode(display=False) as counter:
+        run(*args)
+    assert counter.get_total_flops() == 2 * 5 * 3 * 4
+
+
+def test_every_tensor_of_a_list_gets_its_gradient():
+    x, weights, bias = toy.arguments()
+    found = torch.autograd.grad(toy.toy(x, weights, bias).sum(), weights)
+    expected = torch.autograd.grad(toy.reference(x, weights, bias).sum(), weights)
+    assert toy.calls == ["forward", "backward"]
+    assert_close(found, expected)
+
+
+def derivative(function, args, order):
+    """A scalar built from `order` derivatives, taken by a different argument each time."""
+    value = function(*args).pow(2).sum()
+    for step in range(order):
+        wanted = args[step % len(args)]
+        value = torch.autograd.grad(value, wanted, create_graph=True)[0].pow(2).sum() if wanted.requires_grad else value
+    return value
+
+
+def reference(x, *rest):
+    return toy.reference(x, list(rest[:-1]), rest[-1])
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("frozen", [None, 0, 1, 3])
+def test_orders_two_to_four(order, frozen):
+    args = flat(toy.arguments())
+    if frozen is not None:
+        args[frozen].requires_grad_(False)
+    assert_close(derivative(run, args, order), derivative(reference, args, order))
+
+
+def test_a_detached_reference_would_give_wrong_third_orders(monkeypatch):
+    """Negative control of the test above."""
+    args = flat(toy.arguments())
+    right = derivative(run, args, 3)
+
+    def detaching(tensor, needed):
+        return tensor if tensor is None else tensor.detach().requires_grad_(needed)
+
+    monkeypatch.setattr(operation_module, "attach", detaching)
+    with pytest.raises((AssertionError, RuntimeError)):
+        assert_close(derivative(run, args, 3), right)
+
+
+def test_gradcheck_in_both_modes():
+    args = flat(toy.arguments())
+    assert gradcheck(run, args) and gradgradcheck(run, args)
+    assert gradcheck(run, args, check_forward_ad=True, check_backward_ad=False)
+
+
+def test_functional_transforms():
+    args = [tensor.detach() for tensor in flat(toy.arguments())]
+    batch = args[0].expand(6, 5, 3)
+    mapped = torch.func.vmap(run, (0, None, None, None))(batch, *args[1:])
+    assert_close(mapped, reference(*args).expand(6, 5, 4))
+    hessian = torch.func.hessian(lambda x: run(x, *args[1:]).sum())(args[0])
+    assert_close(hessian, torch.func.hessian(lambda x: reference(x, *args[1:]).sum())(args[0]))
+
+
+def test_opcheck():
+    x, weights, bias = toy.arguments()
+    opcheck(torch.ops.nnzoo_fast.toy.default, (x, weights, bias, True))
+    gradient = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    output = toy.reference(x, weights, bias).detach()
+    needs = [True, False, True, True]
+    opcheck(torch.ops.nnzoo_fast.toy_bwd.default, ([gradient], x, weights, bias, [output], needs))
+
+
+def test_fake_and_meta_tensors_get_shapes():
+    with FakeTensorMode():
+        assert run(torch.empty(5, 3), torch.empty(3, 4), None).shape == (5, 4)
+    assert run(torch.empty(5, 3, device="meta"), torch.empty(3, 4, device="meta"), None).shape == (5, 4)
+    assert toy.calls == []
+
+
+def test_compiles_into_one_graph_with_gradients():
+    torch._dynamo.reset()
+    args = flat(toy.arguments())
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(*args), reference(*args))
+    found = torch.autograd.grad(compiled(*args).sum(), args)
+    assert_close(found, torch.autograd.grad(reference(*args).sum(), args))
+    assert "forward" in toy.calls and "backward" in toy.calls
+
+
+def test_compiles_with_dynamic_shapes():
+    torch._dynamo.reset()
+    x, first, second, bias = flat(toy.arguments())
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=True)
+    for rows in (5, 4, 3):
+        assert_close(compiled(x[:rows], first, second, bias), reference(x[:rows], first, second, bias))
+
+
+def test_a_request_inside_a_compiled_region_is_heard():
+    torch._dynamo.reset()
+    args = flat(toy.arguments(grad=False))
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    compiled(*args)
+    assert toy.calls == ["forward"]
+    with nnzoo_fast.backend("torch"):
+        compiled(*args)
+    assert toy.calls == ["forward"]
+
+
+def test_double_backward_through_an_exported_program():
+    class Program(torch.nn.Module):
+        def forward(self, *args):
+            return run(*args)
+
+    args = flat(toy.arguments())
+    exported = torch.export.export(Program(), tuple(args)).module()
+    assert_close(derivative(exported, args, 2), derivative(reference, args, 2))
+
+
+@pytest.mark.parametrize("way", ["eager", "traced"])
+def test_autocast_lowers_as_torch_does(way):
+    torch._dynamo.reset()
+    x = torch.randn(3, 4)
+    weight = torch.randn(5, 4)
+    ours, stock = nnzoo_fast.ops.linear, torch.nn.functional.linear
+    if way == "traced":
+        ours = torch.compile(ours, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16):
+            assert ours(x.to(dtype), weight).dtype == stock(x.to(dtype), weight).dtype == torch.bfloat16
+
+
+def test_only_what_a_gradient_needs_is_saved():
+    def saved(needs_input, needs_weight):
+        maker, sizes = Maker(), []
+        input, weight = maker.normal(8, 16, grad=needs_input), maker.normal(4, 16, grad=needs_weight)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            nnzoo_fast.ops.linear(input, weight)
+        return sorted(sizes)
+
+    assert saved(True, False) == [4 * 16]
+    assert saved(False, True) == [8 * 16]
+    assert saved(True, True) == [4 * 16, 8 * 16]
+    assert saved(False, False) == []
+
+
+def test_an_input_changed_in_place_before_backward_is_an_error():
+    args = flat(toy.arguments())
+    output = run(*args).sum()
+    with torch.no_grad():
+        args[0].add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.backward()
+
+
+def test_explicit_requests():
+    args = flat(toy.arguments(grad=False))
+    with nnzoo_fast.backend("reference"):
+        run(*args)
+    with nnzoo_fast.backend(toy="torch"):
+        run(*args)
+    assert toy.calls == []
+    with nnzoo_fast.backend("reference"), nnzoo_fast.backend(None):
+        run(*args)
+    assert toy.calls == ["forward"]
+    toy.toy(args[0], args[1:3], args[3], backend="numpy")
+    assert toy.calls == ["forward", "forward"]
+
+
+def test_a_request_that_cannot_be_met_says_why():
+    args = [tensor.to(torch.bfloat16) for tensor in flat(toy.arguments(grad=False))]
+    with pytest.raises(nnzoo_fast.BackendError, match="toy: backend 'numpy' .* has no numpy kernel"):
+        toy.toy(args[0], args[1:3], args[3], backend="numpy")
+    with pytest.raises(nnzoo_fast.BackendError, match="no backend 'cuda'; there are numpy, torch, reference"):
+        toy.toy(args[0], args[1:3], args[3], backend="cuda")
+
+
+def test_the_environment_variable_names_backends():
+    from nnzoo_fast.backends import parse_request
+
+    assert parse_request("cpu") == {"": "cpu"}
+    assert parse_request("conv=triton, lstm=torch") == {"conv": "triton", "lstm": "torch"}
+    assert parse_request("") == {}
+
+
+def test_explain_names_backend_route_and_reasons():
+    args = flat(toy.arguments(grad=False))
+    found = nnzoo_fast.explain(run, *args, measure=True)
+    assert (found.operation, found.chosen, found.route) == ("toy", "numpy", "eager")
+    assert [row.backend for row in found.rows] == ["numpy", "torch", "reference"]
+    assert all(row.milliseconds > 0 for row in found.rows)
+    assert "numpy" in str(found)
+    low = nnzoo_fast.explain(run, *(tensor.half() for tensor in args))
+    assert low.chosen == "torch" and "float16" in low.rows[0].reason
+    with pytest.raises(ValueError, match="runs no operation"):
+        nnzoo_fast.explain(torch.relu, args[0])
+
+
+def test_philox_gives_the_published_vectors():
+    """Known answers of Random123's `kat_vectors` for philox2x32-10, word 0."""
+    from nnzoo_fast.random import philox
+
+    def word(counter, key):
+        return philox(torch.tensor(key), torch.tensor(counter)).item()
+
+    assert word(0, 0) == 0xFF1DAE59
+    assert word(-1, 0xFFFFFFFF) == 0x2C3F628B
+    assert word(0x85A308D3243F6A88 - 2**64, 0x13198A2E) == 0xDD7CE038
