@@ -1,7 +1,7 @@
 """The table of backends of an operation, and how a user asks for one.
 
 A table is ordered: an automatic choice takes the first row that supports the call and is expected to win there. An
-explicit request, by `backend="cpu"`, `with nnzoo_fast.backend("cpu"):` or `NNZOO_BACKEND=cpu`, takes that row or raises.
+explicit request (`backend="cpu"`, `with nnzoo_fast.backend("cpu"):` or `NNZOO_BACKEND=cpu`) takes that row or raises.
 `torch` (stock operators) and `reference` stand at the end of every table.
 """
 

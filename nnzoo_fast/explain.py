@@ -59,7 +59,7 @@ def explain(op: Callable, *args, measure: bool = False, **kwargs) -> Explanation
     found, values, way = reached_by(op, *args, **kwargs)
     chosen = _chosen(found, values, way)
     rows = []
-    for name, able, pays, reason in found.verdicts(values):
+    for name, able, _pays, reason in found.verdicts(values):
         timed = measure and able and way is front_door.EAGER
         rows.append(Row(name, able, reason, _milliseconds(found, values, name) if timed else None))
     return Explanation(found.name, way, chosen, rows)

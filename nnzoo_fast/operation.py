@@ -144,11 +144,15 @@ class Operation:
         """Gradients through the attached reference, which autograd can differentiate again."""
         signature = self.signature
         with torch.enable_grad():
-            flat = [attach(tensor, needed) for tensor, needed in zip(signature.flatten(args), needs)]
+            flat = [attach(tensor, needed) for tensor, needed in zip(signature.flatten(args), needs, strict=True)]
             outputs = self.reference(*signature.replace(args, flat))
         outputs = (outputs,) if self.visible == 1 else outputs
-        pairs = [(output, grad) for output, grad in zip(outputs, grads) if output.requires_grad and grad is not None]
-        wanted = [tensor for tensor, needed in zip(flat, needs) if needed]
+        pairs = [
+            (output, grad)
+            for output, grad in zip(outputs, grads, strict=True)
+            if output.requires_grad and grad is not None
+        ]
+        wanted = [tensor for tensor, needed in zip(flat, needs, strict=True) if needed]
         found = iter(
             torch.autograd.grad(
                 [output for output, _ in pairs],

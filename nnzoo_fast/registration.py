@@ -50,11 +50,13 @@ def _register_forward(operation: Operation) -> None:
         needs = tuple(t is not None and t.requires_grad for t in flat)
         keep_inputs, keep_outputs = operation.keeps(tuple(args), needs)
         ctx.skeleton, ctx.needs = signature.skeleton(args), needs
-        ctx.shapes = [None if keep or t is None else (t.shape, t.dtype) for t, keep in zip(flat, keep_inputs)]
+        ctx.shapes = [
+            None if keep or t is None else (t.shape, t.dtype) for t, keep in zip(flat, keep_inputs, strict=True)
+        ]
         ctx.kept_outputs = keep_outputs
         ctx.save_for_backward(
-            *(tensor if keep else None for tensor, keep in zip(flat, keep_inputs)),
-            *(out if keep else None for out, keep in zip(outputs, keep_outputs)),
+            *(tensor if keep else None for tensor, keep in zip(flat, keep_inputs, strict=True)),
+            *(out if keep else None for out, keep in zip(outputs, keep_outputs, strict=True)),
         )
         ctx.mark_non_differentiable(
             *(out for i, out in enumerate(outputs) if i >= operation.visible or not out.is_floating_point())
@@ -68,7 +70,7 @@ def _register_forward(operation: Operation) -> None:
         count = len(ctx.needs)
         flat = [
             tensor if shape is None else placeholder(grads[0], *shape)
-            for tensor, shape in zip(saved[:count], ctx.shapes)
+            for tensor, shape in zip(saved[:count], ctx.shapes, strict=True)
         ]
         outputs = [grads[0].new_empty(0) if out is None else out for out in saved[count:]]
         args = signature.replace(ctx.skeleton, flat)
@@ -93,11 +95,11 @@ def _register_backward(operation: Operation) -> None:
         if row is None:
             raise backends.BackendError(f"{operation.name}: no backend can run the backward of this traced call")
         found = row.backward(tuple(grads), args, tuple(outputs), tuple(needs))
-        return [grad for grad, needed in zip(found, needs) if needed]
+        return [grad for grad, needed in zip(found, needs, strict=True) if needed]
 
     def fake(grads, *rest):
         *args, outputs, needs = rest
-        return [t.new_empty(t.shape) for t, needed in zip(signature.flatten(args), needs) if needed]
+        return [t.new_empty(t.shape) for t, needed in zip(signature.flatten(args), needs, strict=True) if needed]
 
     def save(ctx, inputs, output):
         grads, *args, outputs, needs = inputs
@@ -126,9 +128,9 @@ def _second_order(operation: Operation, skeleton, needs, grads, flat, grads_of_r
         grads = [attach(grad, True) for grad in grads]
         flat = [attach(tensor, True) for tensor in flat]
         found = operation.reference_gradients(grads, operation.signature.replace(skeleton, flat), needs, True)
-        found = [grad for grad, needed in zip(found, needs) if needed]
+        found = [grad for grad, needed in zip(found, needs, strict=True) if needed]
         wanted = [t for t in (*grads, *flat) if t is not None and t.requires_grad]
-        pairs = [(f, g) for f, g in zip(found, grads_of_result) if f.requires_grad and g is not None]
+        pairs = [(f, g) for f, g in zip(found, grads_of_result, strict=True) if f.requires_grad and g is not None]
         values = iter(
             torch.autograd.grad(
                 [f for f, _ in pairs], wanted, [g for _, g in pairs], create_graph=create_graph, allow_unused=True
@@ -163,6 +165,7 @@ def _from_stock(operation: Operation, args: tuple, training: bool) -> tuple:
         raise backends.BackendError(f"{operation.name}: no backend can run this traced call with gradients")
     outputs = operation.allocate(*args, training)
     results = operation.stock(*args)
-    for output, result in zip(outputs, (results,) if operation.visible == 1 else results):
+    results = (results,) if operation.visible == 1 else results
+    for output, result in zip(outputs[: operation.visible], results, strict=True):
         output.copy_(result)
     return outputs

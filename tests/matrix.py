@@ -80,10 +80,10 @@ def deviations(spec: OpSpec, sample: Sample, dtype: torch.dtype, function, devic
     length = spec.length(call)
     found = run_with_gradients(function, call)
     problems = []
-    for kind, ours, expected, usual in zip(("output", "gradient"), found, oracle, stock):
+    for kind, ours, expected, usual in zip(("output", "gradient"), found, oracle, stock, strict=True):
         if not len(ours) == len(expected) == len(usual):
             problems.append(f"{len(ours)} {kind}s, the oracle has {len(expected)}, stock {len(usual)}")
-        for position, (value, truth, peer) in enumerate(zip(ours, expected, usual)):
+        for position, (value, truth, peer) in enumerate(zip(ours, expected, usual, strict=True)):
             error, allowed = Error.of(value, truth), allowed_error(Error.of(peer, truth), dtype, length)
             if value.dtype != peer.dtype:
                 problems.append(f"{kind} {position}: {value.dtype}, stock gives {peer.dtype}")

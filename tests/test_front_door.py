@@ -98,7 +98,7 @@ def test_legacy_batched_gradients_take_the_reference_in_backward():
     jacobian = torch.autograd.grad(output, args, basis, is_grads_batched=True, retain_graph=True)
     rows = [torch.autograd.grad(output, args, one, retain_graph=True) for one in basis]
     assert toy.calls.count("backward") == len(rows)
-    for batched, single in zip(jacobian, zip(*rows)):
+    for batched, single in zip(jacobian, zip(*rows, strict=True), strict=True):
         assert_close(batched, torch.stack(single))
 
 
@@ -109,7 +109,7 @@ def test_backward_looks_at_the_incoming_gradient(disguise):
     found = torch.autograd.grad(run(*args), args, disguise(gradient))
     expected = torch.autograd.grad(run(*args), args, disguise(gradient).as_subclass(torch.Tensor).resolve_neg())
     assert toy.calls == ["forward", "forward", "backward"]
-    for one, other in zip(found, expected):
+    for one, other in zip(found, expected, strict=True):
         assert_close(one.as_subclass(torch.Tensor), other)
 
 

@@ -78,7 +78,7 @@ def test_wrong_calls_raise(spec, error):
 @pytest.mark.parametrize("spec, sample", EVERY_SAMPLE)
 def test_repeats_are_bit_equal(spec, sample):
     first, again = (run_with_gradients(spec.function, sample.make(Maker())) for _ in range(2))
-    for one, other in zip(sum(first, []), sum(again, [])):
+    for one, other in zip(sum(first, []), sum(again, []), strict=True):
         assert torch.equal(torch.nan_to_num(one), torch.nan_to_num(other))
 
 
@@ -87,7 +87,7 @@ def differentiable(spec, call):
     wanted = [tensor for tensor in call.tensors() if tensor.requires_grad]
 
     def function(*values):
-        replace = {id(tensor): value for tensor, value in zip(wanted, values)}
+        replace = {id(tensor): value for tensor, value in zip(wanted, values, strict=True)}
         changed = call.map(lambda tensor: replace.get(id(tensor), tensor))
         outputs = outputs_of(changed.run(spec.function))
         return tuple(out for out in outputs if out.requires_grad) or tuple(outputs)
@@ -123,7 +123,7 @@ def test_compiles_in_one_graph(spec, sample):
     compiled = torch.compile(spec.function, fullgraph=True, backend="aot_eager")
     expected = run_with_gradients(spec.function, sample.make(Maker()))
     found = run_with_gradients(compiled, sample.make(Maker()))
-    for one, other in zip(sum(expected, []), sum(found, [])):
+    for one, other in zip(sum(expected, []), sum(found, []), strict=True):
         torch.testing.assert_close(other, one, equal_nan=True)
 
 
@@ -137,7 +137,7 @@ def test_exports(spec, sample):
 
     exported = torch.export.export(Program(), (call.args, call.kwargs))
     expected = outputs_of(call.run(spec.function))
-    for one, other in zip(expected, outputs_of(exported.module()(call.args, call.kwargs))):
+    for one, other in zip(expected, outputs_of(exported.module()(call.args, call.kwargs)), strict=True):
         torch.testing.assert_close(other, one, equal_nan=True)
 
 

@@ -36,7 +36,7 @@ def backward(grads, args, outputs, needs):
     each = torch.from_numpy(plain(x).T @ slope)
     grads = [torch.from_numpy(slope @ sum(map(plain, weights)).T), *(each.clone() for _ in weights)]
     grads.append(None if bias is None else torch.from_numpy(slope.sum(0)))
-    return tuple(grad if needed else None for grad, needed in zip(grads, needs))
+    return tuple(grad if needed else None for grad, needed in zip(grads, needs, strict=True))
 
 
 def supports(x, weights, bias):

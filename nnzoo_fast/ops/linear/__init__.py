@@ -62,7 +62,7 @@ def check(input, weight, bias, activation):
         raise RuntimeError(f"linear: weight must be [out_features, in_features], got {list(weight.shape)}")
     if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
         raise RuntimeError(
-            f"linear: input {list(input.shape)} must end in weight's in_features, {weight.shape[1]} of {list(weight.shape)}"
+            f"linear: input {list(input.shape)} must end in in_features, {weight.shape[1]} of weight {list(weight.shape)}"
         )
     if bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[0]):
         raise RuntimeError(f"linear: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
