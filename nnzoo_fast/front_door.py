@@ -29,7 +29,9 @@ def route(tensors: Iterable[object]) -> str:
             if kind not in _compat.TRACED_TENSOR_TYPES:
                 return STOCK
             way = OPS
-        elif tensor.layout is not torch.strided or tensor.is_neg() or _compat.is_legacy_batched(tensor):
+        elif tensor.layout is not torch.strided or tensor.is_nested or tensor.is_neg():
+            return STOCK
+        elif _compat.is_legacy_batched(tensor):
             return STOCK
         elif tensor.is_meta:
             way = OPS
@@ -41,7 +43,7 @@ def _traced_route(tensors: Iterable[object]) -> str:
         kind = type(tensor)
         if kind is not torch.Tensor and kind is not Parameter and kind not in _compat.TRACED_TENSOR_TYPES:
             return STOCK
-        if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor.is_nested:
             return STOCK
     return OPS
 

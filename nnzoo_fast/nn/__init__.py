@@ -1,0 +1,23 @@
+"""Drop-in layers under torch.nn's names; every name that is not here is torch.nn's own.
+
+`from nnzoo_fast import nn` can replace `from torch import nn`: constructor arguments, forward signatures, `state_dict`
+keys and initial weights are torch.nn's.
+"""
+
+import torch
+
+from nnzoo_fast.nn import functional
+from nnzoo_fast.nn.linear import LazyLinear, Linear
+
+__all__ = ["LazyLinear", "Linear", "functional"]
+
+
+def __getattr__(name: str):
+    try:
+        return getattr(torch.nn, name)
+    except AttributeError:
+        raise AttributeError(f"neither {__name__} nor torch.nn has an attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(torch.nn)})
