@@ -1,0 +1,157 @@
+// The register tile of the GEMM core: its shape per ISA, the loop over K, and what happens to a finished tile.
+#pragma once
+
+#include "common/simd.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+// A tile of C is `rows` x `columns`; its sums stay in registers while K runs. The shapes leave registers for one vector
+// row of B and a broadcast element of A: 24 + 3 of 32 (AVX-512), 12 + 3 of 16 (AVX2), 8 + 3 of 16 (SSE2, whose product
+// needs one more).
+template <class T>
+struct Tile {
+#if defined(__AVX512F__)
+  static constexpr int rows = 8, vectors = 3;
+#elif defined(__AVX2__)
+  static constexpr int rows = 6, vectors = 2;
+#else
+  static constexpr int rows = 4, vectors = 2;
+#endif
+  static constexpr int columns = vectors * Vec<T>::width;
+};
+
+// Where sums may be kept between two blocks of K: element (row, column) lies at data[row * stride + column].
+template <class T>
+struct Partial {
+  T* data;
+  std::int64_t stride;
+};
+
+// One tile's place in C; `rows` and `columns` count the elements that exist.
+struct TilePlace {
+  std::int64_t row, column;
+  int rows, columns;
+};
+
+// Which block of K this is: the first one starts from zero, the last one hands its sums to the epilogue.
+struct DepthStep {
+  bool first, last;
+};
+
+// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [depth][Tile::rows]; row k of `b` starts at b + k * b_stride
+// (Tile::columns for a micro-panel, a matrix's row stride when B is read in place).
+template <class T, int rows, class S>
+NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
+                                Vec<T> (&sum)[rows][Tile<T>::vectors]) {
+  constexpr int vectors = Tile<T>::vectors, width = Vec<T>::width;
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) sum[i][j] = Vec<T>::zero();
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    Vec<T> row[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) row[j] = Vec<T>::load(b + j * width);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+      const Vec<T> x = Vec<T>::set(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sum[i][j] = fma(x, row[j], sum[i][j]);
+    }
+    a += Tile<T>::rows;
+    b += b_stride;
+  }
+}
+
+// Calls body(i, j, count) for every vector of a tile that holds an element of C.
+template <class T, int rows, class Body>
+NNZOO_INLINE void for_each_tile_vector(const TilePlace& place, const Body& body) {
+  constexpr int vectors = Tile<T>::vectors, width = Vec<T>::width;
+  if (place.rows == rows && place.columns == Tile<T>::columns) {
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) body(i, j, width);
+    }
+    return;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) {
+      const int left = place.columns - j * width;
+      if (i < place.rows && left > 0) body(i, j, left < width ? left : width);
+    }
+  }
+}
+
+// Computes one tile over one block of K and passes it on: to `partial`, or to the epilogue in the last block.
+template <class T, int rows, class S, class Epilogue>
+__attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
+                                        const TilePlace& place, DepthStep step, const Partial<T>& partial,
+                                        const Epilogue& epilogue) {
+  constexpr int vectors = Tile<T>::vectors, width = Vec<T>::width;
+  T* const kept = partial.data + place.row * partial.stride + place.column;
+  if (!step.first) {
+    for (int i = 0; i < place.rows; ++i) {
+      for (int j = 0; j < vectors; ++j) prefetch(kept + i * partial.stride + j * width);
+    }
+  }
+  Vec<T> sum[rows][vectors];
+  multiply_tile<T, rows>(depth, a, b, b_stride, sum);
+  if (!step.first) {
+    for_each_tile_vector<T, rows>(place, [&](int i, int j, int count) {
+      sum[i][j] += Vec<T>::load(kept + i * partial.stride + j * width, count);
+    });
+  }
+  if (!step.last) {
+    for_each_tile_vector<T, rows>(place, [&](int i, int j, int count) {
+      sum[i][j].store(kept + i * partial.stride + j * width, count);
+    });
+  } else if constexpr (Epilogue::from_registers) {
+    for_each_tile_vector<T, rows>(place, [&](int i, int j, int count) {
+      epilogue(place.row + i, place.column + j * width, count, sum[i][j]);
+    });
+  } else {
+    // A long epilogue is compiled once, in a loop over the tile in L1, instead of once for each of its registers.
+    alignas(64) T tile[rows][Tile<T>::columns];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sum[i][j].store(&tile[i][j * width]);
+    }
+    for (int i = 0; i < place.rows; ++i) {
+      for (int j = 0; j * width < place.columns; ++j) {
+        const int left = place.columns - j * width;
+        epilogue(place.row + i, place.column + j * width, left < width ? left : width,
+                 Vec<T>::load(&tile[i][j * width]));
+      }
+    }
+  }
+}
+
+// The tiles of one column panel of B: rows 0..place.rows of C from place.row on, with A's micro-panels one behind another,
+// `depth` * Tile::rows elements each. `place.columns` is at most Tile::columns.
+template <class T, class S, class Epilogue>
+NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const S* b,
+                            std::int64_t b_stride, TilePlace place, DepthStep step, const Partial<T>& partial,
+                            const Epilogue& epilogue) {
+  constexpr int R = Tile<T>::rows;
+  const T* a = a_panels;
+  for (std::int64_t done = 0; done < rows; done += R, place.row += R, a += depth * R) {
+    const std::int64_t left = rows - done;
+    place.rows = left < R ? static_cast<int>(left) : R;
+    if (place.rows == 1) {
+      run_tile<T, 1>(depth, a, b, b_stride, place, step, partial, epilogue);
+    } else if (place.rows <= R / 2) {
+      run_tile<T, R / 2>(depth, a, b, b_stride, place, step, partial, epilogue);
+    } else {
+      run_tile<T, R>(depth, a, b, b_stride, place, step, partial, epilogue);
+    }
+  }
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo
