@@ -7,6 +7,7 @@ from nnzoo_fast.backends import Backend
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.linear import cpu
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
+from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["linear", "operation", "reference"]
 
@@ -61,9 +62,7 @@ def check(input, weight, bias, activation):
     if weight.dim() != 2:
         raise RuntimeError(f"linear: weight must be [out_features, in_features], got {list(weight.shape)}")
     if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
-        raise RuntimeError(
-            f"linear: input {list(input.shape)} must end in in_features, {weight.shape[1]} of weight {list(weight.shape)}"
-        )
+        raise RuntimeError(f"linear: input {list(input.shape)} must end in {weight.shape[1]}, weight's in_features")
     if bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[0]):
         raise RuntimeError(f"linear: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
     for name, tensor in (("weight", weight), ("bias", bias)):
@@ -105,7 +104,10 @@ operation = Operation(
     allocate=allocate,
     reference=reference,
     stock=stock,
-    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    table=(
+        Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        triton_row("nnzoo_fast.ops.linear.triton_kernels"),
+    ),
     check=check,
     keeps=keeps,
     autocast="lower",
