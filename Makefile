@@ -14,7 +14,7 @@ READY := $(shell $(CANDIDATE) -c 'import importlib.util as u, sys; \
 RUN := $(if $(READY),$(CANDIDATE),$(VENV)/bin/python)
 STAMP := $(if $(READY),,$(VENV)/.ready)
 
-CXX_SOURCES := find csrc -regex '.*\.\(h\|cpp\|cu\|cuh\)'
+CXX_SOURCES := find csrc tests -regex '.*\.\(h\|cpp\|cu\|cuh\)'
 
 .DEFAULT_GOAL := help
 .PHONY: help build test bench lint format clean venv

@@ -102,13 +102,14 @@ class NinjaFile:
         self._link("_C", "link", objects)
 
     def _cuda_module(self) -> None:
-        flags = ["$cudaflags", "-DNNZOO_CUDA_MODULE=_cuda"]
+        archs = ";".join(self.settings.cuda_archs)
+        flags = ["$cudaflags", "-DNNZOO_CUDA_MODULE=_cuda", f'-DNNZOO_CUDA_ARCHS="{archs}"']
         objects = [self._compile(source, "cuda", flags) for source in self._cuda_bindings()]
         objects += [self._edge("nvcc", source, "cuda") for source in self._sources("ops/*/*_cuda.cu")]
         self._link("_cuda", "nvcc_link", [self._compile_common(BIND), *objects])
 
     def _cuemu_module(self) -> None:
-        flags = ["-DNNZOO_CUEMU", "-DNNZOO_CUDA_MODULE=_cuemu"]
+        flags = ["-DNNZOO_CUEMU", "-DNNZOO_CUDA_MODULE=_cuemu", "-Wno-unknown-pragmas"]
         sources = [*self._cuda_bindings(), *self._sources("cuemu/*.cpp")]
         objects = [self._compile(source, "cuemu", flags) for source in sources]
         for source in self._sources("ops/*/*_cuda.cu"):

@@ -1,0 +1,50 @@
+// What kernel-facing headers ask of the scheduler (block.cpp): park the calling thread until others have come.
+#pragma once
+
+#include <cstddef>
+
+namespace cuemu {
+
+// The line of the kernel that called; filled in by the default argument of each intrinsic.
+struct Site {
+  const char* file;
+  int line;
+  static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+};
+
+// A collective of one warp. Each lane parks a pointer to its own frame (operands and room for the result); when the
+// last lane of the mask has come, `exchange` reads and writes all frames at once. `lanes` says which frames are there.
+// It returns what is wrong, or nullptr.
+struct WarpOp {
+  const char* name;
+  const char* (*exchange)(void** frames, unsigned lanes);
+};
+void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site);
+unsigned lane();
+
+// Waits until all threads of the block that have not returned are here; returns how many of them came with a true
+// predicate.
+int block_barrier(bool predicate, Site site);
+
+// Ends the whole launch: the host gets an exception with this message, the kernel, the block and the thread.
+[[noreturn]] void fail(const char* message, Site site);
+
+// The block's dynamic shared memory; every byte starts as 0xff, which is a NaN in each floating-point type.
+void* dynamic_shared_memory();
+
+// cp.async: the copy is remembered and done by the thread's own wait.
+void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes);
+void commit_copies();
+void wait_copies(unsigned groups_left);
+
+// Runs `entry(body)` once for every thread of the grid, and returns when all are done.
+// Throws std::invalid_argument for a launch that a GPU would refuse, std::runtime_error for what goes wrong inside.
+struct Grid {
+  unsigned grid[3];
+  unsigned block[3];
+  std::size_t shared_bytes;
+  const char* kernel;
+};
+void run_grid(const Grid& grid, void (*entry)(const void*), const void* body);
+
+}  // namespace cuemu
