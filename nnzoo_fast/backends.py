@@ -54,14 +54,14 @@ class Backend:
 CPU_DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
-def cpu_supports(tensor: torch.Tensor, dtypes: tuple[torch.dtype, ...] = CPU_DTYPES) -> Verdict:
-    """Whether the C++ kernels are there and know this tensor's device and dtype."""
+def cpu_supports(tensor: torch.Tensor, kernel: str, dtypes: tuple[torch.dtype, ...] = CPU_DTYPES) -> Verdict:
+    """Whether the C++ function `kernel` is there and knows this tensor's device and dtype."""
     if tensor.device.type != "cpu":
         return False, f"the tensors are on {tensor.device}, not on the CPU"
     if tensor.dtype not in dtypes:
         return False, f"{tensor.dtype} is not one of {', '.join(map(str, dtypes))}"
-    if _extension._C is None:
-        return False, "the C++ kernels are not part of this installation"
+    if not hasattr(_extension._C, kernel):
+        return False, f"this installation's C++ kernels have no {kernel}"
     return True, ""
 
 

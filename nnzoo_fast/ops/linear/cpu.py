@@ -10,7 +10,7 @@ ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
 def supports(input, weight, bias, activation) -> Verdict:
-    return cpu_supports(input)
+    return cpu_supports(input, "linear_forward")
 
 
 def pays(input, weight, bias, activation) -> Verdict:
@@ -19,7 +19,7 @@ def pays(input, weight, bias, activation) -> Verdict:
 
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` [*, K] as [M, K] with adjacent columns; a copy only if its strides leave no other way."""
-    rows = tensor.reshape(-1, tensor.shape[-1])
+    rows = tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
     return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()
 
 
