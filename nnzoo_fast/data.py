@@ -50,7 +50,7 @@ class Text:
 
 @dataclass(frozen=True)
 class GraphData:
-    """One graph: features float32 [N, F], edge_index int64 [2, E] (source, target), labels int64 [N], bool [N] masks."""
+    """One graph: features float32 [N, F], edge_index int64 [2, E] (source, target), labels int64 [N], masks."""
 
     features: torch.Tensor
     edge_index: torch.Tensor
