@@ -8,9 +8,9 @@ import torch
 import triton
 import triton.language as tl
 
-from nnzoo_fast.triton_support import interpreted
+from nnzoo_fast import triton_support
 
-INTERPRETED = tl.constexpr(interpreted())
+INTERPRETED = tl.constexpr(triton_support.INTERPRETED)
 
 
 @dataclass(frozen=True)

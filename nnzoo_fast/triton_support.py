@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import os
-from types import ModuleType
+from collections.abc import Callable
 
 import torch
 
@@ -14,48 +13,41 @@ from nnzoo_fast.backends import Backend, Verdict, only_on_request
 
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
+INSTALLED = importlib.util.find_spec("triton") is not None
 
-def interpreted() -> bool:
-    """Whether Triton runs kernels in Python on CPU tensors (`TRITON_INTERPRET=1`, read when Triton is imported)."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-@functools.cache
-def installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether Triton runs kernels in Python on CPU tensors; like Triton, this reads the variable once."""
 
 
-def device_verdict(tensor: torch.Tensor) -> Verdict:
-    """Whether a Triton kernel can run on this tensor."""
-    if not installed():
+def triton_supports(tensor: torch.Tensor, dtypes: tuple[torch.dtype, ...] = TRITON_DTYPES) -> Verdict:
+    """Whether a Triton kernel for `dtypes` can run on this tensor."""
+    if not INSTALLED:
         return False, "Triton is not installed (`pip install nnzoo-fast[triton]`)"
-    if tensor.dtype not in TRITON_DTYPES:
-        return False, f"{tensor.dtype} is not one of {', '.join(map(str, TRITON_DTYPES))}"
-    if tensor.device.type == "cuda":
-        return True, ""
-    if tensor.device.type == "cpu" and interpreted():
+    if tensor.dtype not in dtypes:
+        return False, f"{tensor.dtype} is not one of {', '.join(map(str, dtypes))}"
+    if tensor.device.type == "cuda" or (tensor.device.type == "cpu" and INTERPRETED):
         return True, ""
     return False, f"the tensors are on {tensor.device}, and the interpreter (TRITON_INTERPRET=1) is off"
 
 
-def triton_row(module: str, pays=only_on_request) -> Backend:
-    """The row whose `supports(*args)`, `forward` and `backward` live in `module`, which imports Triton.
+def first_tensor_supports(*args) -> Verdict:
+    return triton_supports(args[0])
 
-    The module is asked only for calls whose first argument Triton can run on at all.
+
+def triton_row(
+    module: str,
+    supports: Callable[..., Verdict] = first_tensor_supports,
+    pays: Callable[..., Verdict] = only_on_request,
+) -> Backend:
+    """The row whose `forward` and `backward` live in `module`, which imports Triton and is itself imported by need.
+
+    `supports` stands outside that module, since a traced program asks it too.
     """
 
-    @functools.cache
-    def kernels() -> ModuleType:
-        return importlib.import_module(module)
-
-    def supports(*args) -> Verdict:
-        able, reason = device_verdict(args[0])
-        return kernels().supports(*args) if able else (able, reason)
-
     def forward(*args):
-        return kernels().forward(*args)
+        return importlib.import_module(module).forward(*args)
 
     def backward(*args):
-        return kernels().backward(*args)
+        return importlib.import_module(module).backward(*args)
 
     return Backend("triton", supports, forward, backward, pays)

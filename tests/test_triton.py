@@ -1,4 +1,4 @@
-"""Triton kernels beyond the matrix (which runs them in the interpreter): they compile for GPUs, and compute bf16.
+"""Triton kernels beyond the matrix (which runs them in the interpreter): they compile for GPUs, and compute bf16."""
 
 import os
 import subprocess

@@ -4,7 +4,6 @@ import torch
 import triton
 import triton.language as tl
 
-from nnzoo_fast.backends import Verdict
 from nnzoo_fast.ops.linear import allocate
 from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
 from nnzoo_fast.triton_common import AheadOfTime, dot, precision, sigmoid, tanh
@@ -124,10 +123,6 @@ def column_sum_kernel(
 
 def compute_type(dtype: torch.dtype) -> tl.dtype:
     return tl.float64 if dtype == torch.float64 else tl.float32
-
-
-def supports(input, weight, bias, activation) -> Verdict:
-    return True, ""
 
 
 def product(a, b, out, bias=None, activation="none", preactivation=None) -> None:
