@@ -105,10 +105,17 @@ struct TypeTag {
 template <class Function>
 NNZOO_INLINE bool dispatch_dtype(DType dtype, const Function& function) {
   switch (dtype) {
-    case DType::float32: function(TypeTag<float>()); return true;
-    case DType::bfloat16: function(TypeTag<BFloat16>()); return true;
-    case DType::float64: function(TypeTag<double>()); return true;
-    case DType::float16: return false;
+    case DType::float32:
+      function(TypeTag<float>());
+      return true;
+    case DType::bfloat16:
+      function(TypeTag<BFloat16>());
+      return true;
+    case DType::float64:
+      function(TypeTag<double>());
+      return true;
+    case DType::float16:
+      return false;
   }
   return false;
 }

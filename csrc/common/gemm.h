@@ -5,11 +5,11 @@
 //     gemm<T>(M, N, K, a, b, epilogue, threads);                  // T: float or double, what the sums are kept in
 //     gemm_batched<T>(batch, M, N, K, problem, threads);          // problem(i) -> GemmProblem{a, b, epilogue}
 //
-// `a` and `b` are operands (gemm_pack.h): Strided (any layout or transpose, float, BFloat16 or double), Gathered, or the
-// caller's own class with a `pack` method, e.g. im2col on the fly. `b` may also be a PackedB. With threads == 1 no parallel
-// region is opened, so a product may run inside a caller's parallel loop. A's values are packed per row block, B's once per
-// block of K by all threads together (by the thread that uses it, if A is a single row block). Up to few_rows rows, a B
-// whose rows are contiguous is read in place. The result is the same for any thread count.
+// `a` and `b` are operands (gemm_pack.h): Strided (any layout or transpose, float, BFloat16 or double), Gathered, or
+// the caller's own class with a `pack` method, e.g. im2col on the fly. `b` may also be a PackedB. With threads == 1 no
+// parallel region is opened, so a product may run inside a caller's parallel loop. A's values are packed per row block,
+// B's once per block of K by all threads together (by the thread that uses it, if A is a single row block). Up to
+// few_rows rows, a B whose rows are contiguous is read in place. The result is the same for any thread count.
 //
 // ## Epilogues
 //
@@ -37,8 +37,8 @@
 // ## Pieces, for products of blocks that are already in cache (attention, recurrent steps)
 //
 //     pack_a_panels<T>(a, row, rows, k, depth, out)        // ceil(rows / Tile::rows) panels [depth][Tile::rows]
-//     pack_b_panels<T>(b, column, columns, k, depth, out)  // ceil(columns / Tile::columns) panels [depth][Tile::columns]
-//     multiply_panels<T>(rows, columns, depth, a_panels, b_panels, epilogue)
+//     pack_b_panels<T>(b, column, columns, k, depth, out)  // ceil(columns / Tile::columns) panels
+//     [depth][Tile::columns] multiply_panels<T>(rows, columns, depth, a_panels, b_panels, epilogue)
 //
 // with a_panels_size<T>(rows, depth) and b_panels_size<T>(columns, depth) elements. multiply_panels runs on the calling
 // thread, covers the whole depth at once, and numbers rows and columns from 0.
@@ -285,7 +285,8 @@ void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b
   GemmRun<T, A, B, Epilogue>(M, N, K, a, b, epilogue, threads).run();
 }
 
-// `batch` independent products of one shape: spread over the threads if there are enough of them, else one by one on all.
+// `batch` independent products of one shape: spread over the threads if there are enough of them, else one by one on
+// all.
 template <class T, class Problem>
 void gemm_batched(std::int64_t batch, std::int64_t M, std::int64_t N, std::int64_t K, const Problem& problem,
                   int threads) {

@@ -37,8 +37,8 @@ NNZOO_INLINE std::int64_t equal_part(std::int64_t total, std::int64_t limit, std
 }
 
 // The depth of a block of K: long enough that the sums' way to memory and back costs nothing (16 to 48 multiply-adds a
-// loaded element), short enough that a panel of B and the block of A share the second-level cache. It depends on K alone,
-// so that a packed operand fits every product that uses it, and sums are split alike for any thread count.
+// loaded element), short enough that a panel of B and the block of A share the second-level cache. It depends on K
+// alone, so that a packed operand fits every product that uses it, and sums are split alike for any thread count.
 template <class T>
 std::int64_t depth_block(std::int64_t depth) {
   return equal_part(depth > 0 ? depth : 1, 2048 / static_cast<std::int64_t>(sizeof(T)), 8);

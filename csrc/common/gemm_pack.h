@@ -1,7 +1,7 @@
 // Packing for the GEMM core: operands that know how to write themselves as micro-panels.
 //
-// A micro-panel holds `width` outer elements (rows of A or columns of B) at each step k of the depth: out[k * width + i].
-// An operand is any class with
+// A micro-panel holds `width` outer elements (rows of A or columns of B) at each step k of the depth: out[k * width +
+// i]. An operand is any class with
 //
 //     template <int width, class T>
 //     void pack(std::int64_t outer, int count, std::int64_t depth_begin, std::int64_t depth, T* out) const;
@@ -55,8 +55,8 @@ NNZOO_INLINE void transpose2(const double* r0, const double* r1, double* out, st
 #endif
 }
 
-// The transposing pack: `row(i)` is the address of outer element i's contiguous depth. The depth is walked in cache lines
-// so that each line of the source is read once and the panel is written nearly in order.
+// The transposing pack: `row(i)` is the address of outer element i's contiguous depth. The depth is walked in cache
+// lines so that each line of the source is read once and the panel is written nearly in order.
 template <int width, class T, class Row>
 NNZOO_INLINE void pack_rows(const Row& row, int count, std::int64_t depth, T* out) {
   constexpr int block = sizeof(T) == 4 ? 4 : 2;
@@ -109,9 +109,9 @@ NNZOO_INLINE void copy_padded(const S* source, int count, T* out) {
   }
 }
 
-// A matrix in memory. `outer_stride` is the step between rows of A or between columns of B, `depth_stride` the step along
-// K. So row-major A [M, K] is {a, lda, 1}, its transpose [K, M] {a, 1, lda}, row-major B [K, N] {b, 1, ldb}, and a weight
-// [N, K] used as B = weight^T {weight, ld, 1}.
+// A matrix in memory. `outer_stride` is the step between rows of A or between columns of B, `depth_stride` the step
+// along K. So row-major A [M, K] is {a, lda, 1}, its transpose [K, M] {a, 1, lda}, row-major B [K, N] {b, 1, ldb}, and
+// a weight [N, K] used as B = weight^T {weight, ld, 1}.
 template <class S>
 struct Strided {
   const S* data;

@@ -39,8 +39,8 @@ struct DepthStep {
   bool first, last;
 };
 
-// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [depth][Tile::rows]; row k of `b` starts at b + k * b_stride
-// (Tile::columns for a micro-panel, a matrix's row stride when B is read in place).
+// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [depth][Tile::rows]; row k of `b` starts at b + k *
+// b_stride (Tile::columns for a micro-panel, a matrix's row stride when B is read in place).
 template <class T, int rows, class S>
 NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
                                 Vec<T> (&sum)[rows][Tile<T>::vectors]) {
@@ -107,13 +107,11 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
     });
   }
   if (!step.last) {
-    for_each_tile_vector<T, rows>(place, [&](int i, int j, int count) {
-      sum[i][j].store(kept + i * partial.stride + j * width, count);
-    });
+    for_each_tile_vector<T, rows>(
+        place, [&](int i, int j, int count) { sum[i][j].store(kept + i * partial.stride + j * width, count); });
   } else if constexpr (Epilogue::from_registers) {
-    for_each_tile_vector<T, rows>(place, [&](int i, int j, int count) {
-      epilogue(place.row + i, place.column + j * width, count, sum[i][j]);
-    });
+    for_each_tile_vector<T, rows>(
+        place, [&](int i, int j, int count) { epilogue(place.row + i, place.column + j * width, count, sum[i][j]); });
   } else {
     // A long epilogue is compiled once, in a loop over the tile in L1, instead of once for each of its registers.
     alignas(64) T tile[rows][Tile<T>::columns];
@@ -132,12 +130,11 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
   }
 }
 
-// The tiles of one column panel of B: rows 0..place.rows of C from place.row on, with A's micro-panels one behind another,
-// `depth` * Tile::rows elements each. `place.columns` is at most Tile::columns.
+// The tiles of one column panel of B: rows 0..place.rows of C from place.row on, with A's micro-panels one behind
+// another, `depth` * Tile::rows elements each. `place.columns` is at most Tile::columns.
 template <class T, class S, class Epilogue>
-NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const S* b,
-                            std::int64_t b_stride, TilePlace place, DepthStep step, const Partial<T>& partial,
-                            const Epilogue& epilogue) {
+NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const S* b, std::int64_t b_stride,
+                            TilePlace place, DepthStep step, const Partial<T>& partial, const Epilogue& epilogue) {
   constexpr int R = Tile<T>::rows;
   const T* a = a_panels;
   for (std::int64_t done = 0; done < rows; done += R, place.row += R, a += depth * R) {

@@ -5,7 +5,8 @@
 //                                               // ~Scratch gives everything back to the stack
 //
 // Frames nest, also across functions. A frame belongs to the thread that made it, but its memory may be shared with the
-// team of a parallel region that the owner opens. The stack keeps its largest size until its thread ends, which frees it.
+// team of a parallel region that the owner opens. The stack keeps its largest size until its thread ends, which frees
+// it.
 #pragma once
 
 #include <cstddef>

@@ -66,8 +66,8 @@ struct Vec<float> {
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
     rounded = _mm256_srli_epi32(rounded, 16);
-    rounded = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0),
-                                 _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+    rounded =
+        _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0), _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
     return _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   }
   NNZOO_INLINE void store(BFloat16* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow()); }
@@ -100,8 +100,8 @@ struct Vec<double> {
   }
 };
 
-#define NNZOO_BINARY(name, op)                                                                        \
-  NNZOO_INLINE Vec<float> name(Vec<float> a, Vec<float> b) { return {_mm256_##op##_ps(a.v, b.v)}; }   \
+#define NNZOO_BINARY(name, op)                                                                      \
+  NNZOO_INLINE Vec<float> name(Vec<float> a, Vec<float> b) { return {_mm256_##op##_ps(a.v, b.v)}; } \
   NNZOO_INLINE Vec<double> name(Vec<double> a, Vec<double> b) { return {_mm256_##op##_pd(a.v, b.v)}; }
 NNZOO_BINARY(operator+, add)
 NNZOO_BINARY(operator-, sub)
@@ -115,8 +115,8 @@ NNZOO_BINARY(bit_xor, xor)
 NNZOO_BINARY(bit_andnot, andnot)
 #undef NNZOO_BINARY
 
-#define NNZOO_COMPARE(name, predicate)                                                                         \
-  NNZOO_INLINE Mask<float> name(Vec<float> a, Vec<float> b) { return {_mm256_cmp_ps(a.v, b.v, predicate)}; }   \
+#define NNZOO_COMPARE(name, predicate)                                                                       \
+  NNZOO_INLINE Mask<float> name(Vec<float> a, Vec<float> b) { return {_mm256_cmp_ps(a.v, b.v, predicate)}; } \
   NNZOO_INLINE Mask<double> name(Vec<double> a, Vec<double> b) { return {_mm256_cmp_pd(a.v, b.v, predicate)}; }
 NNZOO_COMPARE(operator<, _CMP_LT_OQ)
 NNZOO_COMPARE(operator<=, _CMP_LE_OQ)
@@ -129,30 +129,26 @@ NNZOO_COMPARE(operator!=, _CMP_NEQ_UQ)
 NNZOO_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 NNZOO_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
 NNZOO_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
-NNZOO_INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return {_mm256_fnmadd_pd(a.v, b.v, c.v)};
-}
+NNZOO_INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
 NNZOO_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm256_sqrt_ps(a.v)}; }
 NNZOO_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.v)}; }
 
-#define NNZOO_REDUCE(name, op)                                                                 \
-  NNZOO_INLINE float name(Vec<float> a) {                                                      \
-    __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));      \
-    x = _mm_##op##_ps(x, _mm_movehl_ps(x, x));                                                 \
-    return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_movehdup_ps(x)));                                \
-  }                                                                                            \
-  NNZOO_INLINE double name(Vec<double> a) {                                                    \
+#define NNZOO_REDUCE(name, op)                                                                   \
+  NNZOO_INLINE float name(Vec<float> a) {                                                        \
+    __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));        \
+    x = _mm_##op##_ps(x, _mm_movehl_ps(x, x));                                                   \
+    return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_movehdup_ps(x)));                                  \
+  }                                                                                              \
+  NNZOO_INLINE double name(Vec<double> a) {                                                      \
     const __m128d x = _mm_##op##_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1)); \
-    return _mm_cvtsd_f64(_mm_##op##_sd(x, _mm_unpackhi_pd(x, x)));                             \
+    return _mm_cvtsd_f64(_mm_##op##_sd(x, _mm_unpackhi_pd(x, x)));                               \
   }
 NNZOO_REDUCE(reduce_add, add)
 NNZOO_REDUCE(reduce_max, max)
 NNZOO_REDUCE(reduce_min, min)
 #undef NNZOO_REDUCE
 
-NNZOO_INLINE Vec<float> select(Mask<float> m, Vec<float> a, Vec<float> b) {
-  return {_mm256_blendv_ps(b.v, a.v, m.m)};
-}
+NNZOO_INLINE Vec<float> select(Mask<float> m, Vec<float> a, Vec<float> b) { return {_mm256_blendv_ps(b.v, a.v, m.m)}; }
 NNZOO_INLINE Vec<double> select(Mask<double> m, Vec<double> a, Vec<double> b) {
   return {_mm256_blendv_pd(b.v, a.v, m.m)};
 }
@@ -174,13 +170,11 @@ NNZOO_INLINE Vec<double> shift_right(Vec<double> a) {
   return {_mm256_castsi256_pd(_mm256_srli_epi64(_mm256_castpd_si256(a.v), n))};
 }
 
-#define NNZOO_MASK(T, suffix, ones)                                                                      \
-  NNZOO_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm256_and_##suffix(a.m, b.m)}; }       \
-  NNZOO_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm256_or_##suffix(a.m, b.m)}; }        \
-  NNZOO_INLINE Mask<T> operator~(Mask<T> a) {                                                            \
-    return {_mm256_xor_##suffix(a.m, first_lanes<T>(Vec<T>::width).m)};                                  \
-  }                                                                                                      \
-  NNZOO_INLINE bool any(Mask<T> a) { return _mm256_movemask_##suffix(a.m) != 0; }                        \
+#define NNZOO_MASK(T, suffix, ones)                                                                                 \
+  NNZOO_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm256_and_##suffix(a.m, b.m)}; }                  \
+  NNZOO_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm256_or_##suffix(a.m, b.m)}; }                   \
+  NNZOO_INLINE Mask<T> operator~(Mask<T> a) { return {_mm256_xor_##suffix(a.m, first_lanes<T>(Vec<T>::width).m)}; } \
+  NNZOO_INLINE bool any(Mask<T> a) { return _mm256_movemask_##suffix(a.m) != 0; }                                   \
   NNZOO_INLINE bool all(Mask<T> a) { return _mm256_movemask_##suffix(a.m) == ones; }
 NNZOO_MASK(float, ps, 0xff)
 NNZOO_MASK(double, pd, 0xf)

@@ -82,8 +82,8 @@ struct Vec<double> {
   NNZOO_INLINE void store(double* p, int count) const { _mm512_mask_storeu_pd(p, first_lanes<double>(count).m, v); }
 };
 
-#define NNZOO_BINARY(name, op)                                                                        \
-  NNZOO_INLINE Vec<float> name(Vec<float> a, Vec<float> b) { return {_mm512_##op##_ps(a.v, b.v)}; }   \
+#define NNZOO_BINARY(name, op)                                                                      \
+  NNZOO_INLINE Vec<float> name(Vec<float> a, Vec<float> b) { return {_mm512_##op##_ps(a.v, b.v)}; } \
   NNZOO_INLINE Vec<double> name(Vec<double> a, Vec<double> b) { return {_mm512_##op##_pd(a.v, b.v)}; }
 NNZOO_BINARY(operator+, add)
 NNZOO_BINARY(operator-, sub)
@@ -97,8 +97,8 @@ NNZOO_BINARY(bit_xor, xor)
 NNZOO_BINARY(bit_andnot, andnot)
 #undef NNZOO_BINARY
 
-#define NNZOO_COMPARE(name, predicate)                                                                             \
-  NNZOO_INLINE Mask<float> name(Vec<float> a, Vec<float> b) { return {_mm512_cmp_ps_mask(a.v, b.v, predicate)}; }  \
+#define NNZOO_COMPARE(name, predicate)                                                                            \
+  NNZOO_INLINE Mask<float> name(Vec<float> a, Vec<float> b) { return {_mm512_cmp_ps_mask(a.v, b.v, predicate)}; } \
   NNZOO_INLINE Mask<double> name(Vec<double> a, Vec<double> b) { return {_mm512_cmp_pd_mask(a.v, b.v, predicate)}; }
 NNZOO_COMPARE(operator<, _CMP_LT_OQ)
 NNZOO_COMPARE(operator<=, _CMP_LE_OQ)
@@ -111,9 +111,7 @@ NNZOO_COMPARE(operator!=, _CMP_NEQ_UQ)
 NNZOO_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 NNZOO_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
 NNZOO_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
-NNZOO_INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return {_mm512_fnmadd_pd(a.v, b.v, c.v)};
-}
+NNZOO_INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_mm512_fnmadd_pd(a.v, b.v, c.v)}; }
 NNZOO_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
 NNZOO_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
 NNZOO_INLINE float reduce_add(Vec<float> a) { return _mm512_reduce_add_ps(a.v); }
@@ -129,6 +127,10 @@ NNZOO_INLINE Vec<float> select(Mask<float> m, Vec<float> a, Vec<float> b) {
 NNZOO_INLINE Vec<double> select(Mask<double> m, Vec<double> a, Vec<double> b) {
   return {_mm512_mask_blend_pd(m.m, b.v, a.v)};
 }
+
+// x * 2^n for integer n, correct also where the result is subnormal (vmath.h has the version for other ISAs).
+NNZOO_INLINE Vec<float> scale_by_power(Vec<float> x, Vec<float> n) { return {_mm512_scalef_ps(x.v, n.v)}; }
+NNZOO_INLINE Vec<double> scale_by_power(Vec<double> x, Vec<double> n) { return {_mm512_scalef_pd(x.v, n.v)}; }
 
 template <int n>
 NNZOO_INLINE Vec<float> shift_left(Vec<float> a) {

@@ -55,26 +55,26 @@ struct Vec {
   }
 };
 
-#define NNZOO_BINARY(name, expression)                                  \
-  template <class T>                                                    \
-  NNZOO_INLINE Vec<T> name(Vec<T> a, Vec<T> b) {                        \
-    return Vec<T>::generate([&](int i) { return T(expression); });      \
+#define NNZOO_BINARY(name, expression)                             \
+  template <class T>                                               \
+  NNZOO_INLINE Vec<T> name(Vec<T> a, Vec<T> b) {                   \
+    return Vec<T>::generate([&](int i) { return T(expression); }); \
   }
-#define NNZOO_BITS(name, expression)                                                  \
-  template <class T>                                                                  \
-  NNZOO_INLINE Vec<T> name(Vec<T> a, Vec<T> b) {                                      \
-    using Bits = typename Vec<T>::Bits;                                               \
-    return Vec<T>::generate([&](int i) {                                              \
-      const Bits x = bit_cast<Bits>(a.v[i]), y = bit_cast<Bits>(b.v[i]);              \
-      return bit_cast<T>(Bits(expression));                                           \
-    });                                                                               \
+#define NNZOO_BITS(name, expression)                                     \
+  template <class T>                                                     \
+  NNZOO_INLINE Vec<T> name(Vec<T> a, Vec<T> b) {                         \
+    using Bits = typename Vec<T>::Bits;                                  \
+    return Vec<T>::generate([&](int i) {                                 \
+      const Bits x = bit_cast<Bits>(a.v[i]), y = bit_cast<Bits>(b.v[i]); \
+      return bit_cast<T>(Bits(expression));                              \
+    });                                                                  \
   }
-#define NNZOO_COMPARE(name)                                                   \
-  template <class T>                                                          \
-  NNZOO_INLINE Mask<T> operator name(Vec<T> a, Vec<T> b) {                    \
-    Mask<T> r;                                                                \
-    for (int i = 0; i < Vec<T>::width; ++i) r.m[i] = a.v[i] name b.v[i];      \
-    return r;                                                                 \
+#define NNZOO_COMPARE(name)                                              \
+  template <class T>                                                     \
+  NNZOO_INLINE Mask<T> operator name(Vec<T> a, Vec<T> b) {               \
+    Mask<T> r;                                                           \
+    for (int i = 0; i < Vec<T>::width; ++i) r.m[i] = a.v[i] name b.v[i]; \
+    return r;                                                            \
   }
 NNZOO_BINARY(operator+, a.v[i] + b.v[i])
 NNZOO_BINARY(operator-, a.v[i] - b.v[i])
@@ -82,10 +82,10 @@ NNZOO_BINARY(operator*, a.v[i] * b.v[i])
 NNZOO_BINARY(operator/, a.v[i] / b.v[i])
 NNZOO_BINARY(min, a.v[i] < b.v[i] ? a.v[i] : b.v[i])
 NNZOO_BINARY(max, a.v[i] > b.v[i] ? a.v[i] : b.v[i])
-NNZOO_BITS(bit_and, x & y)
+NNZOO_BITS(bit_and, x& y)
 NNZOO_BITS(bit_or, x | y)
 NNZOO_BITS(bit_xor, x ^ y)
-NNZOO_BITS(bit_andnot, ~x & y)
+NNZOO_BITS(bit_andnot, ~x& y)
 NNZOO_COMPARE(<)
 NNZOO_COMPARE(<=)
 NNZOO_COMPARE(>)

@@ -53,9 +53,7 @@ struct Vec<float> {
 
   static NNZOO_INLINE Vec zero() { return {_mm_setzero_ps()}; }
   static NNZOO_INLINE Vec set(float x) { return {_mm_set1_ps(x)}; }
-  static NNZOO_INLINE Vec from_bits(std::uint32_t u) {
-    return {_mm_castsi128_ps(_mm_set1_epi32(static_cast<int>(u)))};
-  }
+  static NNZOO_INLINE Vec from_bits(std::uint32_t u) { return {_mm_castsi128_ps(_mm_set1_epi32(static_cast<int>(u)))}; }
   static NNZOO_INLINE Vec load(const float* p) { return {_mm_loadu_ps(p)}; }
   static NNZOO_INLINE Vec load(const BFloat16* p) {
     const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
@@ -98,8 +96,8 @@ struct Vec<double> {
   NNZOO_INLINE void store(double* p, int count) const { store_partial(*this, p, count); }
 };
 
-#define NNZOO_BINARY(name, op)                                                                     \
-  NNZOO_INLINE Vec<float> name(Vec<float> a, Vec<float> b) { return {_mm_##op##_ps(a.v, b.v)}; }   \
+#define NNZOO_BINARY(name, op)                                                                   \
+  NNZOO_INLINE Vec<float> name(Vec<float> a, Vec<float> b) { return {_mm_##op##_ps(a.v, b.v)}; } \
   NNZOO_INLINE Vec<double> name(Vec<double> a, Vec<double> b) { return {_mm_##op##_pd(a.v, b.v)}; }
 NNZOO_BINARY(operator+, add)
 NNZOO_BINARY(operator-, sub)
@@ -113,8 +111,8 @@ NNZOO_BINARY(bit_xor, xor)
 NNZOO_BINARY(bit_andnot, andnot)
 #undef NNZOO_BINARY
 
-#define NNZOO_COMPARE(name, op)                                                                       \
-  NNZOO_INLINE Mask<float> name(Vec<float> a, Vec<float> b) { return {_mm_cmp##op##_ps(a.v, b.v)}; }  \
+#define NNZOO_COMPARE(name, op)                                                                      \
+  NNZOO_INLINE Mask<float> name(Vec<float> a, Vec<float> b) { return {_mm_cmp##op##_ps(a.v, b.v)}; } \
   NNZOO_INLINE Mask<double> name(Vec<double> a, Vec<double> b) { return {_mm_cmp##op##_pd(a.v, b.v)}; }
 NNZOO_COMPARE(operator<, lt)
 NNZOO_COMPARE(operator<=, le)
@@ -135,14 +133,12 @@ NNZOO_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
 NNZOO_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm_sqrt_ps(a.v)}; }
 NNZOO_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm_sqrt_pd(a.v)}; }
 
-#define NNZOO_REDUCE(name, op)                                                            \
-  NNZOO_INLINE float name(Vec<float> a) {                                                 \
-    const __m128 x = _mm_##op##_ps(a.v, _mm_movehl_ps(a.v, a.v));                         \
-    return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_shuffle_ps(x, x, 1)));                      \
-  }                                                                                       \
-  NNZOO_INLINE double name(Vec<double> a) {                                               \
-    return _mm_cvtsd_f64(_mm_##op##_sd(a.v, _mm_unpackhi_pd(a.v, a.v)));                  \
-  }
+#define NNZOO_REDUCE(name, op)                                       \
+  NNZOO_INLINE float name(Vec<float> a) {                            \
+    const __m128 x = _mm_##op##_ps(a.v, _mm_movehl_ps(a.v, a.v));    \
+    return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_shuffle_ps(x, x, 1))); \
+  }                                                                  \
+  NNZOO_INLINE double name(Vec<double> a) { return _mm_cvtsd_f64(_mm_##op##_sd(a.v, _mm_unpackhi_pd(a.v, a.v))); }
 NNZOO_REDUCE(reduce_add, add)
 NNZOO_REDUCE(reduce_max, max)
 NNZOO_REDUCE(reduce_min, min)
@@ -172,13 +168,11 @@ NNZOO_INLINE Vec<double> shift_right(Vec<double> a) {
   return {_mm_castsi128_pd(_mm_srli_epi64(_mm_castpd_si128(a.v), n))};
 }
 
-#define NNZOO_MASK(T, suffix, ones)                                                                \
-  NNZOO_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm_and_##suffix(a.m, b.m)}; }    \
-  NNZOO_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm_or_##suffix(a.m, b.m)}; }     \
-  NNZOO_INLINE Mask<T> operator~(Mask<T> a) {                                                      \
-    return {_mm_xor_##suffix(a.m, first_lanes<T>(Vec<T>::width).m)};                               \
-  }                                                                                                \
-  NNZOO_INLINE bool any(Mask<T> a) { return _mm_movemask_##suffix(a.m) != 0; }                     \
+#define NNZOO_MASK(T, suffix, ones)                                                                              \
+  NNZOO_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm_and_##suffix(a.m, b.m)}; }                  \
+  NNZOO_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm_or_##suffix(a.m, b.m)}; }                   \
+  NNZOO_INLINE Mask<T> operator~(Mask<T> a) { return {_mm_xor_##suffix(a.m, first_lanes<T>(Vec<T>::width).m)}; } \
+  NNZOO_INLINE bool any(Mask<T> a) { return _mm_movemask_##suffix(a.m) != 0; }                                   \
   NNZOO_INLINE bool all(Mask<T> a) { return _mm_movemask_##suffix(a.m) == ones; }
 NNZOO_MASK(float, ps, 0xf)
 NNZOO_MASK(double, pd, 0x3)
