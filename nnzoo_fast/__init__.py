@@ -1,10 +1,23 @@
 """Fast layers for the whole neural-network zoo, with the same answers as PyTorch."""
 
 from nnzoo_fast import _extension as _extension
-from nnzoo_fast import nn, ops
+from nnzoo_fast import models, nn, ops
+from nnzoo_fast.accelerate import accelerate, restore
+from nnzoo_fast.allocator import tune_allocator
 from nnzoo_fast.backends import BackendError, backend
 from nnzoo_fast.explain import Explanation, explain
 
 __version__ = "0.1.0"
 
-__all__ = ["BackendError", "Explanation", "backend", "explain", "nn", "ops"]
+__all__ = [
+    "BackendError",
+    "Explanation",
+    "accelerate",
+    "backend",
+    "explain",
+    "models",
+    "nn",
+    "ops",
+    "restore",
+    "tune_allocator",
+]

@@ -1,9 +1,10 @@
 """Which of our layers stands in for which of torch.nn's. Each layer registers itself, so that no list grows here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
+from torch.nn.utils import parametrize
 
 M = TypeVar("M", bound=type[torch.nn.Module])
 
@@ -23,3 +24,20 @@ def drop_in(stock: type[torch.nn.Module]) -> Callable[[M], M]:
         return cls
 
     return register
+
+
+def exchange(module: torch.nn.Module, classes: Mapping[type, type]) -> None:
+    """Give `module` the class that `classes` holds for exactly its type, if any, beneath a parametrization too."""
+    kind = parametrize.type_before_parametrizations(module)
+    if kind not in classes:
+        return
+    if kind is type(module):
+        module.__class__ = classes[kind]
+    else:
+        module.__class__ = _rebased(type(module), classes[kind])
+
+
+def _rebased(parametrized: type, base: type) -> type:
+    """The class that `parametrize` made for one layer, on another base: its properties compute the parameters."""
+    members = {name: value for name, value in vars(parametrized).items() if name not in ("__dict__", "__weakref__")}
+    return type(f"Parametrized{base.__name__}", (base,), members)
