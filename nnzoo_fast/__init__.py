@@ -6,18 +6,21 @@ from nnzoo_fast.accelerate import accelerate, restore
 from nnzoo_fast.allocator import tune_allocator
 from nnzoo_fast.backends import BackendError, backend
 from nnzoo_fast.explain import Explanation, explain
+from nnzoo_fast.report import Report, report
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
     "Explanation",
+    "Report",
     "accelerate",
     "backend",
     "explain",
     "models",
     "nn",
     "ops",
+    "report",
     "restore",
     "tune_allocator",
 ]

@@ -57,7 +57,7 @@ def explain(op: Callable, *args, measure: bool = False, **kwargs) -> Explanation
         ValueError: the call reaches no operation of this package.
     """
     found, values, way = reached_by(op, *args, **kwargs)
-    chosen = _chosen(found, values, way)
+    chosen = chosen_backend(found, values, way)
     rows = []
     for name, able, _pays, reason in found.verdicts(values):
         timed = measure and able and way is front_door.EAGER
@@ -89,7 +89,8 @@ def reached_by(op: Callable, *args, **kwargs) -> tuple[operation.Operation, tupl
     return reached[0]
 
 
-def _chosen(found: operation.Operation, values: tuple, way: str) -> str:
+def chosen_backend(found: operation.Operation, values: tuple, way: str) -> str:
+    """The name of the backend that a call with these arguments of the schema runs on when it takes this route."""
     name = backends.requested(found.name)
     if way is front_door.STOCK and name != backends.REFERENCE_BACKEND:
         return backends.STOCK_BACKEND

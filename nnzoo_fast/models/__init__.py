@@ -1,7 +1,7 @@
 """One readable model per family of the zoo, built from `nnzoo_fast.nn`.
 
 `nnzoo_fast.restore(model)` turns any of them into the same model on torch.nn's own layers, which is how a benchmark
-gets its stock twin. Graph layers have no class in torch.nn: for those, run the model inside `nnzoo_fast.backend("torch")`.
+gets its stock twin. Graph layers have no class in torch.nn: run those models inside `nnzoo_fast.backend("torch")`.
 """
 
 from nnzoo_fast.models.attention import GPT
