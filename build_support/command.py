@@ -50,8 +50,24 @@ def _pure_python(reason: str) -> list[str]:
     return []
 
 
+def _module_name(extension: Extension) -> str:
+    return extension.name.rpartition(".")[2]
+
+
 class NinjaBuild(build_ext):
     """Runs ninja over csrc/ and copies each linked module to where setuptools wants it."""
+
+    def run(self) -> None:
+        self._remove_old_modules()
+        super().run()
+
+    def _remove_old_modules(self) -> None:
+        """Else a module of an earlier build, which is no longer asked for, would be packed or loaded."""
+        asked_for = {_module_name(extension) for extension in self.extensions or ()}
+        for directory in (Path(self.build_lib), *([ROOT] if self.inplace else [])):
+            for path in directory.glob(f"{PACKAGE}/_*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+                if path.name.partition(".")[0] not in asked_for:
+                    path.unlink()
 
     def build_extensions(self) -> None:
         from build_support.ninja_file import NinjaFile  # needs pybind11 and ninja, which a pure-Python build does not
@@ -60,14 +76,15 @@ class NinjaBuild(build_ext):
         # Not setuptools' build_temp: an editable install moves that, and every build would start anew.
         directory = Path("build", "ninja", f"{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
         ninja_file = NinjaFile(ROOT, directory, settings, find_cxx(settings.cxx))
-        names = [extension.name.rpartition(".")[2] for extension in self.extensions]
+        names = [_module_name(extension) for extension in self.extensions]
         try:
             path = ninja_file.write(names)
         except BuildError as error:
             sys.exit(f"nnzoo_fast: {error}")
         jobs = ["-j", str(settings.jobs)] if settings.jobs else []
         if subprocess.run([sys.executable, "-m", "ninja", "-f", str(path), *jobs], cwd=ROOT).returncode:
-            sys.exit("nnzoo_fast: the C++ build failed; the compiler's output stands above.")
+            hint = " NNZOO_BUILD_CUDA=0 builds without the CUDA kernels." if "_cuda" in names else ""
+            sys.exit(f"nnzoo_fast: the C++ build failed; the compiler's output stands above.{hint}")
         for extension, name in zip(self.extensions, names, strict=True):
             target = Path(self.get_ext_fullpath(extension.name))
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ import pybind11
 from ninja.ninja_syntax import Writer
 
 from build_support.settings import Settings
-from build_support.toolchain import Command, cuda_include_flags, find_nvcc, targets_x86, with_cache
+from build_support.toolchain import Command, cuda_include_flags, find_nvcc, python_include, targets_x86, with_cache
 
 BIND = Path("csrc/common/bind.cpp")
 BASELINE = {"baseline": []}
@@ -62,7 +62,7 @@ class NinjaFile:
         return self.directory / (module + self.suffix)
 
     def _rules(self, cuda: bool) -> None:
-        python = ["-isystem" + pybind11.get_include(), "-isystem" + sysconfig.get_path("include")]
+        python = ["-isystem" + pybind11.get_include(), "-isystem" + python_include()]
         self._ninja.variable("ninja_required_version", "1.5")
         self._ninja.variable("builddir", str(self.directory))
         self._ninja.variable("cxx", join(with_cache(self.cxx)))
@@ -73,7 +73,8 @@ class NinjaFile:
         if cuda:
             nvcc = find_nvcc()
             self._ninja.variable("nvcc", join(with_cache((nvcc,))))
-            self._ninja.variable("nvccflags", join([*NVCC_FLAGS, *self._gencode(), "-Icsrc"]))
+            werror = ["-Werror=all-warnings"] if self.settings.werror else []
+            self._ninja.variable("nvccflags", join([*NVCC_FLAGS, *werror, *self._gencode(), "-Icsrc"]))
             self._ninja.variable("cudaflags", join(cuda_include_flags(nvcc)))
             self._rule("nvcc", "$nvcc $nvccflags -MD -MF $out.d -c $in -o $out", depfile="$out.d")
             self._rule("nvcc_link", f"{nvcc} -shared -cudart static -Xcompiler -fopenmp $in -o $out")

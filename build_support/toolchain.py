@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sysconfig
+from pathlib import Path
 
 from build_support.settings import BuildError
 
@@ -40,6 +42,16 @@ def ask(*command: str) -> str:
 
 def targets_x86(cxx: Command) -> bool:
     return ask(*cxx, "-dumpmachine").startswith("x86_64")
+
+
+def python_include() -> str:
+    directory = sysconfig.get_path("include")
+    if not Path(directory, "Python.h").exists():
+        raise BuildError(
+            f"there is no Python.h in {directory}: install Python's development files (python3-dev or python3-devel), "
+            "or set NNZOO_BUILD_CPU=0 for a pure-Python package"
+        )
+    return directory
 
 
 def cuda_include_flags(nvcc: str) -> list[str]:

@@ -1,0 +1,204 @@
+"""What was built, looked at from outside: what the modules link, which symbols the kernels leave, how they load."""
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+from interpreter import printed, run_python
+
+from nnzoo_fast import _extension
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "nnzoo_fast"
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+NINJA_FILE = Path("build", "ninja", f"{sysconfig.get_platform()}-{sys.implementation.cache_tag}", "build.ninja")
+BUILT = [path for path in (PACKAGE / (name + SUFFIX) for name in ("_C", "_cuda", "_cuemu")) if path.exists()]
+ISAS = _extension._C.isas() if _extension._C else ()
+SYSTEM_LIBRARIES = re.compile(
+    r"(libstdc\+\+|libgcc_s|libgomp|libomp|libm|libc|libdl|librt|libpthread|ld-linux[\w-]*)\.so"
+)
+
+
+def dynamic_section(path: Path) -> list[tuple[str, str]]:
+    """The (tag, value) pairs that name other files: NEEDED, RPATH, RUNPATH."""
+    output = subprocess.run(["readelf", "-d", path], check=True, capture_output=True, text=True).stdout
+    return re.findall(r"\((NEEDED|RPATH|RUNPATH)\).*\[(.*)\]", output)
+
+
+def foreign_links(path: Path) -> list[tuple[str, str]]:
+    """What a module needs beyond the system's own libraries: torch's, CUDA's, or a path of the build machine."""
+    return [
+        (tag, value) for tag, value in dynamic_section(path) if tag != "NEEDED" or not SYSTEM_LIBRARIES.match(value)
+    ]
+
+
+def test_cpu_module_is_built():
+    assert _extension.load("_C") is not None, _extension.part("_C").reason
+
+
+@pytest.mark.parametrize("module", BUILT, ids=lambda path: path.name.split(".")[0])
+def test_module_links_system_libraries_only(module):
+    assert ("NEEDED", "libstdc++.so.6") in dynamic_section(module)
+    assert foreign_links(module) == []
+
+
+def test_foreign_links_are_seen():
+    (torch_module,) = Path(torch.__file__).parent.glob("_C.*.so")
+    assert [value for _, value in foreign_links(torch_module) if value.startswith("libtorch")]
+
+
+def foreign_weak_symbols(object_file: Path, isa: str) -> list[str]:
+    """Weak definitions outside of the ISA's namespace: the linker keeps any one copy, maybe one this CPU can't run."""
+    output = subprocess.run(["nm", "-C", object_file], check=True, capture_output=True, text=True).stdout
+    weak = re.findall(r"^[0-9a-f]+ [WVu] (.*)$", output, re.MULTILINE)
+    # DW.ref.* is a pointer to the run-time library's exception handler, the same whatever the instruction set.
+    return [symbol for symbol in weak if f"nnzoo::{isa}::" not in symbol and not symbol.startswith("DW.ref.")]
+
+
+def kernel_objects() -> list[tuple[str, Path]]:
+    """Every object of `_C` that is compiled once per ISA, as (isa, path)."""
+    target = NINJA_FILE.parent / ("_C" + SUFFIX)
+    command = [sys.executable, "-m", "ninja", "-f", str(NINJA_FILE), "-t", "inputs", str(target)]
+    inputs = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    found = [re.search(r"/(baseline|avx2|avx512)/csrc/ops/.*\.o$", line) for line in inputs]
+    return [(match.group(1), ROOT / match.string) for match in found if match]
+
+
+def test_kernels_leave_no_weak_symbol_outside_their_namespace():
+    objects = kernel_objects()
+    assert {isa for isa, _ in objects} == set(_extension._C.build_info()["isas"])
+    assert {str(path): bad for isa, path in objects if (bad := foreign_weak_symbols(path, isa))} == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "offends"),
+    [
+        ("inline float twice(float x) { return x + x; }", False),
+        ("} inline float twice(float x) { return x + x; } namespace nnzoo::avx2 {", True),
+    ],
+    ids=["inside", "outside"],
+)
+def test_weak_symbols_are_seen(tmp_path, body, offends):
+    source = tmp_path / "probe.cpp"
+    source.write_text(f"namespace nnzoo::avx2 {{ {body} float (*probe)(float) = &twice; }}")
+    compiler = next(filter(shutil.which, ("g++", "c++", "clang++")))
+    subprocess.run([compiler, "-c", source, "-o", tmp_path / "probe.o"], check=True)
+    assert foreign_weak_symbols(tmp_path / "probe.o", "avx2") == (["twice(float)"] if offends else [])
+
+
+def test_one_openmp_runtime_and_it_is_torchs():
+    code = """
+        import nnzoo_fast
+        from pathlib import Path
+        maps = Path("/proc/self/maps").read_text().split()
+        print(*sorted({entry for entry in maps if "libgomp" in entry or "libomp" in entry}))
+    """
+    libraries = printed(code, ROOT)
+    assert libraries == _extension._C.build_info()["openmp_library"]
+    assert Path(libraries).is_relative_to(Path(torch.__file__).parent)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_environment_lowers_the_isa(isa):
+    code = """
+        from nnzoo_fast import _extension
+        print(_extension._C.isa())
+    """
+    assert printed(code, ROOT, NNZOO_ISA=isa) == isa
+
+
+def test_default_isa_is_the_best():
+    code = "from nnzoo_fast._extension import _C; print(_C.isa() == _C.isas()[-1])"
+    assert printed(code, ROOT, NNZOO_ISA="") == "True"
+
+
+def test_unknown_isa_is_an_error():
+    done = run_python("import nnzoo_fast", ROOT, NNZOO_ISA="avx1024")
+    assert done.returncode != 0
+    assert "ValueError: environment variable NNZOO_ISA: isa must be one of ('baseline'" in done.stderr
+    assert "got 'avx1024'" in done.stderr
+
+
+def test_import_is_quick():
+    code = """
+        import time, torch
+        start = time.perf_counter()
+        import nnzoo_fast
+        print(time.perf_counter() - start)
+    """
+    assert sorted(float(printed(code, ROOT)) for _ in range(5))[2] < 0.2
+
+
+def test_forked_child_runs_on_one_thread():
+    # The parent has run a parallel region: its child would wait forever for threads that fork did not copy.
+    code = """
+        import os, torch
+        from nnzoo_fast import ops
+        from nnzoo_fast._extension import _C
+        torch.set_num_threads(4)
+        x = torch.randn(64, 64)
+        expected = ops.linear(x, x, backend="cpu")
+        child = os.fork()
+        if child == 0:
+            same = torch.equal(ops.linear(x, x, backend="cpu"), expected)
+            os._exit(0 if same and _C.usable_threads(4) == 1 else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), _C.usable_threads(4))
+    """
+    assert printed(code, ROOT) == "0 4"
+
+
+@pytest.fixture
+def package_copy(tmp_path) -> Path:
+    """The package as built, in a folder of its own where a test may break it."""
+    shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def break_module(root: Path, name: str) -> None:
+    (root / PACKAGE.name / (name + SUFFIX)).write_bytes(b"not a shared library")
+
+
+@pytest.mark.parametrize("name", ["_cuda", "_cuemu"])
+def test_broken_optional_module_breaks_nothing(package_copy, name):
+    break_module(package_copy, name)
+    done = run_python(
+        f"""
+        import torch, nnzoo_fast
+        from nnzoo_fast import _extension
+        x = torch.randn(3, 5)
+        assert nnzoo_fast.__file__.startswith({str(package_copy)!r})
+        assert nnzoo_fast.ops.linear(x, x, backend="cpu").shape == (3, 3)
+        print(_extension.part({name!r}).reason)
+        """,
+        package_copy,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"nnzoo_fast.{name} failed to load: ")
+    assert "RuntimeWarning" not in done.stderr
+
+
+@pytest.mark.parametrize("state", ["missing", "broken"])
+def test_without_cpu_module_stock_torch_runs_and_one_warning_says_so(package_copy, state):
+    if state == "missing":
+        (package_copy / PACKAGE.name / ("_C" + SUFFIX)).unlink()
+    else:
+        break_module(package_copy, "_C")
+    done = run_python(
+        """
+        import torch, nnzoo_fast, nnzoo_fast.ops
+        from nnzoo_fast import _extension
+        x = torch.randn(3, 5)
+        assert torch.equal(nnzoo_fast.ops.linear(x, x), torch.nn.functional.linear(x, x))
+        """,
+        package_copy,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    why = "is not part of this installation" if state == "missing" else "failed to load"
+    assert f"nnzoo_fast._C {why}" in done.stderr
+    assert "install a C++17 compiler" in done.stderr
