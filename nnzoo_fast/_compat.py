@@ -10,11 +10,12 @@ dispatch_mode_depth = torch._C._len_torch_dispatch_stack
 function_mode_depth = torch._C._len_torch_function_stack
 is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 is_jit_tracing = torch._C._is_tracing
+any_autocast_enabled = torch._C._is_any_autocast_enabled
 
 TRACED_TENSOR_TYPES = (FakeTensor, FunctionalTensor)
 """Subclasses that stand for plain tensors while a program is traced."""
 
 
-def forward_mode_active() -> bool:
-    """Whether a `torch.autograd.forward_ad.dual_level` is open."""
-    return forward_ad._current_level >= 0
+def watched() -> bool:
+    """Whether a functorch transform, a forward-mode level or `torch.jit` tracing is active."""
+    return functorch_transforms_active() or forward_ad._current_level >= 0 or is_jit_tracing()

@@ -7,7 +7,8 @@ which know everything else: functorch transforms, forward mode, tensor subclasse
 
 from collections.abc import Iterable
 
-import torch
+from torch import Tensor, strided
+from torch.compiler import is_compiling
 from torch.nn import Parameter
 
 from nnzoo_fast import _compat
@@ -17,21 +18,18 @@ EAGER, OPS, STOCK = "eager", "ops", "stock"
 
 def route(tensors: Iterable[object]) -> str:
     """`EAGER`, `OPS` or `STOCK` for a call (or a backward) with these tensors; about 1 us."""
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return _traced_route(tensors)
-    if _compat.functorch_transforms_active() or _compat.forward_mode_active() or _compat.is_jit_tracing():
+    if _compat.watched():
         return STOCK
-    watched = _compat.dispatch_mode_depth() or _compat.function_mode_depth()
-    way = OPS if watched else EAGER
+    way = OPS if _compat.dispatch_mode_depth() or _compat.function_mode_depth() else EAGER
     for tensor in tensors:
         kind = type(tensor)
-        if kind is not torch.Tensor and kind is not Parameter:
+        if kind is not Tensor and kind is not Parameter:
             if kind not in _compat.TRACED_TENSOR_TYPES:
                 return STOCK
             way = OPS
-        elif tensor.layout is not torch.strided or tensor.is_nested or tensor.is_neg():
-            return STOCK
-        elif _compat.is_legacy_batched(tensor):
+        elif tensor.layout is not strided or tensor.is_nested or tensor.is_neg() or _compat.is_legacy_batched(tensor):
             return STOCK
         elif tensor.is_meta:
             way = OPS
@@ -41,13 +39,13 @@ def route(tensors: Iterable[object]) -> str:
 def _traced_route(tensors: Iterable[object]) -> str:
     for tensor in tensors:
         kind = type(tensor)
-        if kind is not torch.Tensor and kind is not Parameter and kind not in _compat.TRACED_TENSOR_TYPES:
+        if kind is not Tensor and kind is not Parameter and kind not in _compat.TRACED_TENSOR_TYPES:
             return STOCK
-        if tensor.layout is not torch.strided or tensor.is_nested:
+        if tensor.layout is not strided or tensor.is_nested:
             return STOCK
     return OPS
 
 
 def is_traceable(tensor: object) -> bool:
     """Whether `tensor` has a shape to look at: not so for an fx proxy, which only stock operators can record."""
-    return isinstance(tensor, torch.Tensor)
+    return isinstance(tensor, Tensor)

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
+from torch.compiler import is_compiling
 
 from nnzoo_fast import backends, registration
+from nnzoo_fast._compat import any_autocast_enabled
 from nnzoo_fast.autograd import make_function
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, Backend, BackendError
 from nnzoo_fast.front_door import OPS, STOCK, route
@@ -19,6 +22,10 @@ from nnzoo_fast.schema import Signature
 
 def no_check(*args) -> None:
     """For operations that any arguments of the right types suit."""
+
+
+def never_small(*args) -> bool:
+    return False
 
 
 class Operation:
@@ -45,6 +52,8 @@ class Operation:
             By default everything is saved.
         autocast: "lower" if torch runs this op in autocast's lower precision, else None.
         flops: `flops(*args)`, with shapes in place of tensors: floating-point operations of one forward call.
+        small: `small(*args)` is True for so little work that looking further would cost more than it saves: stock torch
+            runs. It must be cheap, and may be asked about wrong arguments.
         compiles: False keeps stock operators under torch.compile, where an opaque op would stop Inductor's fusion.
     """
 
@@ -63,6 +72,7 @@ class Operation:
         keeps: Callable | None = None,
         autocast: str | None = None,
         flops: Callable[..., int] | None = None,
+        small: Callable[..., bool] = never_small,
         compiles: bool = True,
     ):
         self.name = name
@@ -77,19 +87,22 @@ class Operation:
         self.keeps = keeps or self._keep_everything
         self.autocast = autocast
         self.flops = flops
+        self.small = small
         self.compiles = compiles
         self.function = make_function(self)
         self.torch_op = registration.register(self)
 
     def __call__(self, *args, backend: str | None = None):
+        name = backend or backends.requested(self.name)
+        if name is None and type(args[0]) is Tensor and self.small(*args) and _recorder is None and not is_compiling():
+            return self._call_small(args)
         tensors = self.signature.tensors(args)
         way = route(tensors)
-        name = backend or backends.requested(self.name)
         if _recorder is not None:
             _recorder(self, args, way)
         if way is STOCK:
             return self.reference(*args) if name == REFERENCE_BACKEND else self.stock(*args)
-        if self.autocast is not None:
+        if self.autocast is not None and any_autocast_enabled():
             args, tensors = self._autocast(args, tensors)
         self.check(*args)
         if name == STOCK_BACKEND:
@@ -111,6 +124,8 @@ class Operation:
         Raises:
             BackendError: `name` was asked for and can't run the call, with its reason.
         """
+        if name is None and self.small(*args):
+            return None
         for row in self.table:
             if name is None:
                 if row.pays(*args)[0] and row.supports(*args)[0]:
@@ -131,6 +146,8 @@ class Operation:
         for row in self.table:
             able, reason = row.supports(*args)
             pays, advice = row.pays(*args) if able else (False, reason)
+            if able and self.small(*args):
+                pays, advice = False, "so little work that stock torch is done before a kernel is chosen"
             rows.append((row.name, able, pays, advice))
         rows.append((STOCK_BACKEND, True, True, "PyTorch's own operators"))
         rows.append((REFERENCE_BACKEND, True, False, "the definition, never chosen by itself"))
@@ -173,6 +190,13 @@ class Operation:
         if name is not None:
             return self.choose(args, name)
         return next((row for row in self.table if row.supports(*args)[0]), None)
+
+    def _call_small(self, args: tuple):
+        try:
+            return self.stock(*args)
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            self.check(*args)  # says the same with the name of the argument
+            raise
 
     def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None):
         if name is None and not self.compiles:

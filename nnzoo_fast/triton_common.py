@@ -48,3 +48,22 @@ def tanh(x):
 def sigmoid(x):
     small = tl.exp(-tl.abs(x))
     return tl.where(x < 0, small, 1.0) / (1 + small)
+
+
+@triton.jit
+def philox(seed, index):
+    """Word `index` (int64) of the Philox 2x32-10 stream of `seed`, as int64 in [0, 2^32); see `nnzoo_fast.random`."""
+    low = (index & 0xFFFFFFFF).to(tl.uint32)
+    high = (index >> 32).to(tl.uint32)
+    key = (seed & 0xFFFFFFFF).to(tl.uint32)
+    for _ in tl.static_range(10):
+        product = low.to(tl.uint64) * 0xD256D193
+        low = (product >> 32).to(tl.uint32) ^ key ^ high
+        high = product.to(tl.uint32)
+        key = (key.to(tl.uint64) + 0x9E3779B9).to(tl.uint32)
+    return low.to(tl.int64)
+
+
+def compute_type(dtype: torch.dtype) -> tl.dtype:
+    """What sums of this dtype are kept in."""
+    return tl.float64 if dtype == torch.float64 else tl.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ def _prepared(name: str, sample_id: str, dtype: torch.dtype) -> tuple:
     with nnzoo_fast.backend("reference"):
         oracle = run_with_gradients(spec.function, call.as_dtype(torch.float64))
     return oracle, run_with_gradients(spec.stock, call.as_dtype(dtype))
+
+
+def on_a_kernel(spec: OpSpec, call: Call) -> contextlib.AbstractContextManager:
+    """Runs the operation on its first kernel that can, also where an automatic choice would take stock torch."""
+    operation, args = reached_by(spec, call)
+    row = operation.supporting_row(args)
+    return nnzoo_fast.backend(**{operation.name: row.name}) if row else contextlib.nullcontext()
 
 
 def sample_of(spec: OpSpec, sample_id: str) -> Sample:

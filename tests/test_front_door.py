@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import nnzoo_fast
+from nnzoo_fast import _extension
 from nnzoo_fast import operation as operation_module
 from nnzoo_fast.front_door import EAGER, OPS, STOCK, route
 from nnzoo_fast.spec import Maker
@@ -255,12 +256,13 @@ def test_autocast_lowers_as_torch_does(way):
             assert ours(x.to(dtype), weight).dtype == stock(x.to(dtype), weight).dtype == torch.bfloat16
 
 
+@pytest.mark.skipif(_extension._C is None, reason="needs the C++ kernels")
 def test_only_what_a_gradient_needs_is_saved():
     def saved(needs_input, needs_weight):
         maker, sizes = Maker(), []
         input, weight = maker.normal(8, 16, grad=needs_input), maker.normal(4, 16, grad=needs_weight)
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
-            nnzoo_fast.ops.linear(input, weight)
+            nnzoo_fast.ops.linear(input, weight, backend="cpu")
         return sorted(sizes)
 
     assert saved(True, False) == [4 * 16]
@@ -276,6 +278,14 @@ def test_an_input_changed_in_place_before_backward_is_an_error():
         args[0].add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.backward()
+
+
+def test_little_work_goes_to_stock_torch_and_wrong_calls_are_still_named():
+    x, weight = torch.randn(2, 3), torch.randn(4, 3)
+    found = nnzoo_fast.explain(nnzoo_fast.ops.linear, x, weight)
+    assert found.chosen == "torch" and "little work" in str(found)
+    with pytest.raises(RuntimeError, match="linear: input .* must end in 3"):
+        nnzoo_fast.ops.linear(torch.randn(2, 5), weight)
 
 
 def test_explicit_requests():

@@ -77,7 +77,8 @@ def test_wrong_calls_raise(spec, error):
 
 @pytest.mark.parametrize("spec, sample", EVERY_SAMPLE)
 def test_repeats_are_bit_equal(spec, sample):
-    first, again = (run_with_gradients(spec.function, sample.make(Maker())) for _ in range(2))
+    with matrix.on_a_kernel(spec, sample.make(Maker())):
+        first, again = (run_with_gradients(spec.function, sample.make(Maker())) for _ in range(2))
     for one, other in zip(sum(first, []), sum(again, []), strict=True):
         assert torch.equal(torch.nan_to_num(one), torch.nan_to_num(other))
 
@@ -97,9 +98,11 @@ def differentiable(spec, call):
 
 @pytest.mark.parametrize("spec, sample", SMALL)
 def test_gradcheck(spec, sample):
-    function, wanted = differentiable(spec, sample.make(Maker(torch.float64)))
-    assert gradcheck(function, wanted, fast_mode=True)
-    assert gradgradcheck(function, wanted, fast_mode=True)
+    call = sample.make(Maker(torch.float64))
+    function, wanted = differentiable(spec, call)
+    with matrix.on_a_kernel(spec, call):
+        assert gradcheck(function, wanted, fast_mode=True)
+        assert gradgradcheck(function, wanted, fast_mode=True)
 
 
 @pytest.mark.parametrize("spec, sample", SMALL)
@@ -122,7 +125,8 @@ def test_compiles_in_one_graph(spec, sample):
     torch._dynamo.reset()
     compiled = torch.compile(spec.function, fullgraph=True, backend="aot_eager")
     expected = run_with_gradients(spec.function, sample.make(Maker()))
-    found = run_with_gradients(compiled, sample.make(Maker()))
+    with matrix.on_a_kernel(spec, sample.make(Maker())):
+        found = run_with_gradients(compiled, sample.make(Maker()))
     for one, other in zip(sum(expected, []), sum(found, []), strict=True):
         torch.testing.assert_close(other, one, equal_nan=True)
 
@@ -135,7 +139,8 @@ def test_exports(spec, sample):
         def forward(self, args, kwargs):
             return Call(args, kwargs).run(spec.function)
 
-    exported = torch.export.export(Program(), (call.args, call.kwargs))
+    with matrix.on_a_kernel(spec, call):
+        exported = torch.export.export(Program(), (call.args, call.kwargs))
     expected = outputs_of(call.run(spec.function))
     for one, other in zip(expected, outputs_of(exported.module()(call.args, call.kwargs)), strict=True):
         torch.testing.assert_close(other, one, equal_nan=True)

@@ -6,7 +6,7 @@ import triton.language as tl
 
 from nnzoo_fast.ops.linear import allocate
 from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
-from nnzoo_fast.triton_common import AheadOfTime, dot, precision, sigmoid, tanh
+from nnzoo_fast.triton_common import AheadOfTime, compute_type, dot, precision, sigmoid, tanh
 
 NONE = tl.constexpr(ACTIVATION_CODES["none"])
 RELU = tl.constexpr(ACTIVATION_CODES["relu"])
@@ -119,10 +119,6 @@ def column_sum_kernel(
         place = rows[:, None].to(tl.int64) * grad_row + columns[None, :] * grad_col
         sum += tl.load(grad + place, mask=(rows[:, None] < M) & (columns[None, :] < N), other=0.0).to(COMPUTE)
     tl.store(out + columns, tl.sum(sum, 0), mask=columns < N)
-
-
-def compute_type(dtype: torch.dtype) -> tl.dtype:
-    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 def product(a, b, out, bias=None, activation="none", preactivation=None) -> None:
