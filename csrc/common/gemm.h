@@ -45,6 +45,7 @@
 #pragma once
 
 #include "common/gemm_blocking.h"
+#include "common/gemm_few_rows.h"
 #include "common/gemm_pack.h"
 #include "common/gemm_tile.h"
 #include "common/parallel.h"
@@ -282,6 +283,12 @@ template <class T, class A, class B, class Epilogue>
 void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue,
           int threads) {
   if (M <= 0 || N <= 0) return;
+  if constexpr (OperandTraits<A>::strided && OperandTraits<B>::strided) {
+    if (M <= few_rows && b.depth_stride == 1 && b.outer_stride != 1) {
+      gemm_few_rows<T>(M, N, K, a, b, epilogue, threads);
+      return;
+    }
+  }
   GemmRun<T, A, B, Epilogue>(M, N, K, a, b, epilogue, threads).run();
 }
 

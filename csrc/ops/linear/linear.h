@@ -1,0 +1,74 @@
+// linear: output = activation(input @ weight^T + bias), and its gradients.
+//
+//   input          [M, K]  rows input_row_stride apart, columns adjacent
+//   weight         [N, K]  any strides, so a transposed weight costs no copy
+//   bias           [N]     contiguous; null: none
+//   output         [M, N]  contiguous
+//   preactivation  [M, N]  contiguous: input @ weight^T + bias, written by forward and read by backward only for
+//                          activations whose derivative needs it (gelu, gelu_tanh, silu); null in forward: not kept
+//
+// All tensors have `dtype` (float32, bfloat16, float64); bfloat16 sums in float32. Outputs may be uninitialised and
+// must not overlap an input. Any size may be 0. The result does not depend on the number of threads.
+#pragma once
+
+#include "common/kernel.h"
+
+namespace nnzoo {
+
+struct LinearForward {
+  const void* input;
+  const void* weight;
+  const void* bias;
+  void* output;
+  void* preactivation;
+  std::int64_t M, N, K;
+  std::int64_t input_row_stride, weight_row_stride, weight_col_stride;
+  int activation;  // the codes of common/activation.h
+  DType dtype;
+  int threads;
+};
+
+// grad_output [M, N]: rows grad_row_stride apart, columns adjacent. Each of grad_input [M, K], grad_weight [N, K] and
+// grad_bias [N] is contiguous, or null if it isn't wanted. `output` is read by relu, tanh and sigmoid alone.
+struct LinearBackward {
+  const void* grad_output;
+  const void* input;
+  const void* weight;
+  const void* output;
+  const void* preactivation;
+  void* grad_input;
+  void* grad_weight;
+  void* grad_bias;
+  std::int64_t M, N, K;
+  std::int64_t grad_row_stride, input_row_stride, weight_row_stride, weight_col_stride;
+  int activation;
+  DType dtype;
+  int threads;
+};
+
+// A weight in the GEMM core's layout, for linear_forward_packed. Its size in bytes and its layout belong to this
+// process's instruction set: a packed weight must not be stored.
+struct LinearPackedSize {
+  std::int64_t N, K;
+  DType dtype;
+  std::int64_t* bytes;
+};
+
+// packed: 64-byte aligned, linear_packed_size bytes.
+struct LinearPack {
+  const void* weight;
+  void* packed;
+  std::int64_t N, K;
+  std::int64_t weight_row_stride, weight_col_stride;
+  DType dtype;
+  int threads;
+};
+
+// linear_forward, with `weight` the packed one; its strides are not read.
+NNZOO_KERNEL(linear_forward_packed, LinearForward)
+NNZOO_KERNEL(linear_forward, LinearForward)
+NNZOO_KERNEL(linear_backward, LinearBackward)
+NNZOO_KERNEL(linear_packed_size, LinearPackedSize)
+NNZOO_KERNEL(linear_pack, LinearPack)
+
+}  // namespace nnzoo
