@@ -1,7 +1,14 @@
 // Vec<float> and Vec<double> on AVX-512 F, BW, DQ and VL. Included by simd.h, which documents the interface.
 #pragma once
 
+// Older GCC headers leave the unused source of many intrinsics undefined on purpose, and warn about it once inlined.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 namespace nnzoo {
 namespace NNZOO_ISA {
