@@ -1,0 +1,79 @@
+// Activations and their derivatives on the device. The codes are positions in ACTIVATIONS of ops/linear/reference.py.
+#pragma once
+
+#include "cuemu/cuda.h"
+
+namespace nnzoo {
+
+enum class Activation : int { none = 0, relu = 1, gelu = 2, gelu_tanh = 3, silu = 4, tanh = 5, sigmoid = 6 };
+
+template <class A>
+constexpr A kSqrtHalf = A(0.70710678118654752440);
+template <class A>
+constexpr A kInverseSqrtTwoPi = A(0.39894228040143267794);
+template <class A>
+constexpr A kSqrtTwoOverPi = A(0.79788456080286535588);
+template <class A>
+constexpr A kGeluCubic = A(0.044715);
+
+__device__ inline float exponential(float x) { return expf(x); }
+__device__ inline double exponential(double x) { return exp(x); }
+__device__ inline float error_function(float x) { return erff(x); }
+__device__ inline double error_function(double x) { return erf(x); }
+__device__ inline float hyperbolic_tangent(float x) { return tanhf(x); }
+__device__ inline double hyperbolic_tangent(double x) { return ::tanh(x); }
+
+template <class A>
+__device__ A logistic(A x) {
+  return A(1) / (A(1) + exponential(-x));
+}
+
+// One uniform branch per element: the code is the same for the whole grid.
+template <class A>
+__device__ A activate(Activation activation, A x) {
+  switch (activation) {
+    case Activation::relu:
+      return x > A(0) || x != x ? x : A(0);
+    case Activation::gelu:
+      return A(0.5) * x * (A(1) + error_function(x * kSqrtHalf<A>));
+    case Activation::gelu_tanh:
+      return A(0.5) * x * (A(1) + hyperbolic_tangent(kSqrtTwoOverPi<A> * (x + kGeluCubic<A> * x * x * x)));
+    case Activation::silu:
+      return x * logistic(x);
+    case Activation::tanh:
+      return hyperbolic_tangent(x);
+    case Activation::sigmoid:
+      return logistic(x);
+    default:
+      return x;
+  }
+}
+
+// The derivative, from the output (relu, tanh, sigmoid) or from the argument (gelu, gelu_tanh, silu).
+template <class A>
+__device__ A slope(Activation activation, A kept) {
+  switch (activation) {
+    case Activation::relu:
+      return kept > A(0) ? A(1) : A(0);
+    case Activation::gelu:
+      return A(0.5) * (A(1) + error_function(kept * kSqrtHalf<A>)) +
+             kept * kInverseSqrtTwoPi<A> * exponential(A(-0.5) * kept * kept);
+    case Activation::gelu_tanh: {
+      const A t = hyperbolic_tangent(kSqrtTwoOverPi<A> * (kept + kGeluCubic<A> * kept * kept * kept));
+      const A inner = kSqrtTwoOverPi<A> * (A(1) + A(3) * kGeluCubic<A> * kept * kept);
+      return A(0.5) * (A(1) + t) + A(0.5) * kept * (A(1) - t * t) * inner;
+    }
+    case Activation::silu: {
+      const A s = logistic(kept);
+      return s * (A(1) + kept * (A(1) - s));
+    }
+    case Activation::tanh:
+      return A(1) - kept * kept;
+    case Activation::sigmoid:
+      return kept * (A(1) - kept);
+    default:
+      return A(1);
+  }
+}
+
+}  // namespace nnzoo

@@ -1,0 +1,127 @@
+"""The CUDA kernels beyond the matrix of test_ops.py, which runs them on the emulator in its forward schedule."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import matrix
+import pytest
+import torch
+
+import nnzoo_fast
+from nnzoo_fast import _extension
+from nnzoo_fast.spec import Error, Maker, run_with_gradients
+
+ROOT = Path(__file__).resolve().parent.parent
+SPECS = [spec for spec in matrix.SPECS.values() if matrix.has_backend(spec, "cuemu")]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ROWS = [
+    pytest.param(spec, sample, dtype, id=f"{spec.name}-{name}-{sample.id}")
+    for spec in SPECS
+    for name, dtype in DTYPES.items()
+    for sample in spec.samples
+]
+needs_emulator = pytest.mark.skipif(
+    _extension.load("_cuemu") is None, reason="the emulator is part of development builds only (make build)"
+)
+
+
+def is_supported(spec, sample, dtype):
+    operation, args = matrix.reached_by(spec, sample.make(Maker(dtype)))
+    return next(row for row in operation.table if row.name == "cuemu").supports(*args)[0]
+
+
+@needs_emulator
+@pytest.mark.parametrize("order", ["reverse", "random:7"])
+@pytest.mark.parametrize("spec, sample, dtype", ROWS)
+def test_every_schedule_gives_the_same_bits(spec, sample, dtype, order, monkeypatch, poisoned_memory):
+    """A difference would be a race; what the forward schedule computes is held against the oracle by the matrix."""
+    if not is_supported(spec, sample, dtype):
+        return
+    results = []
+    for schedule in ("forward", order):
+        monkeypatch.setenv("CUEMU_ORDER", schedule)
+        with nnzoo_fast.backend("cuemu"):
+            results.append(sum(run_with_gradients(spec.function, sample.make(Maker(dtype))), []))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(torch.nan_to_num(one, nan=123.0), torch.nan_to_num(other, nan=123.0))
+
+
+@needs_emulator
+@pytest.mark.parametrize(
+    "spec, sample",
+    [pytest.param(spec, sample, id=f"{spec.name}-{sample.id}") for spec in SPECS for sample in spec.samples],
+)
+def test_float16_equals_the_oracle(spec, sample, poisoned_memory):
+    """The CPU backends don't compute in float16, so the matrix does not ask for it."""
+    if not is_supported(spec, sample, torch.float16):
+        return
+    with nnzoo_fast.backend("cuemu"):
+        problems = matrix.deviations(spec, sample, torch.float16, spec.function)
+    assert not problems, "\n".join(problems)
+
+
+@needs_emulator
+def test_tf32_only_where_torch_allows_it():
+    torch.manual_seed(0)
+    input, weight = torch.randn(70, 96), torch.randn(40, 96)
+    oracle = input.double() @ weight.double().t()
+
+    def error():
+        return Error.of(nnzoo_fast.ops.linear(input, weight, backend="cuemu"), oracle).frobenius
+
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        assert error() < 1e-6
+        torch.backends.cuda.matmul.allow_tf32 = True
+        assert 1e-5 < error() < 1e-3
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@needs_emulator
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
+def test_the_emulator_is_never_chosen_by_itself(spec):
+    operation, args = matrix.reached_by(spec, spec.samples[0].make(Maker()))
+    chosen = operation.choose(args)
+    assert chosen is None or chosen.name not in ("cuda", "cuemu")
+
+
+def load_resources():
+    spec = importlib.util.spec_from_file_location("cuda_resources", ROOT / "bench/cuda_resources.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def resources():
+    return load_resources()
+
+
+def test_no_kernel_of_the_table_spills(resources):
+    table = json.loads(resources.TABLE.read_text())["kernels"]
+    assert set(table) == {source.stem.removesuffix("_cuda") for source in resources.sources()}
+    assert not resources.spilling(table)
+
+
+def test_the_resource_check_can_fail(resources):
+    numbers = {"registers": 32, "shared": 0, "stack": 0, "spill_stores": 0, "spill_loads": 0}
+    table = {"op": {"kernel": {"sm_80": numbers}}}
+    assert not resources.differences(table, table) and not resources.spilling(table)
+    assert resources.differences(table, {"op": {"kernel": {"sm_80": {**numbers, "registers": 33}}}})
+    assert resources.differences(table, {"op": {}}) and resources.differences({}, table)
+    assert resources.spilling({"op": {"kernel": {"sm_80": {**numbers, "spill_loads": 4}}}})
+
+
+def test_resources_are_as_in_the_table(resources):
+    """Compiles every kernel for every architecture, without a GPU."""
+    if resources.find_nvcc() is None or shutil.which("c++filt") is None:
+        pytest.skip("needs nvcc and c++filt")
+    table, version = json.loads(resources.TABLE.read_text()), resources.compiler_version()
+    if table["nvcc"] != version:
+        pytest.skip(f"the table is of nvcc {table['nvcc']}, this is {version}")
+    problems = resources.differences(table["kernels"], resources.measure_all()["kernels"])
+    assert not problems, "\n".join(problems)
