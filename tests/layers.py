@@ -1,0 +1,110 @@
+"""PyTorch's own samples for the layers that have drop-ins (`torch.testing._internal`, which needs expecttest)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.testing._internal.common_modules import module_db
+from torch.utils._pytree import tree_map
+
+from nnzoo_fast.nn.drop_in import DROP_INS
+from nnzoo_fast.spec import Error, allowed_error, outputs_of
+
+Arguments = tuple[tuple, dict[str, Any]]
+
+NOT_IN_MODULE_DB = {torch.nn.LazyLinear: ((7,), (3, 5))}
+"""Drop-ins that PyTorch has no sample for: constructor arguments and the shape of the input."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A layer and a call of it; tensors are float64."""
+
+    id: str
+    stock: type[torch.nn.Module]
+    constructor: Arguments
+    call: Arguments
+
+    def build(self, cls: type[torch.nn.Module], dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
+        """A layer of the class `cls`; only `seed` decides its weights."""
+        torch.manual_seed(seed)
+        args, kwargs = self.constructor
+        layer = cls(*args, **kwargs)
+        if isinstance(layer, LazyModuleMixin):
+            args, kwargs = self.inputs()
+            layer(*args, **kwargs)
+        return layer.to(dtype)
+
+    def build_ours(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
+        return self.build(DROP_INS[self.stock], dtype, seed)
+
+    def build_stock(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
+        return self.build(self.stock, dtype, seed)
+
+    def inputs(self, dtype: torch.dtype = torch.float32, grad: bool = False, wide: bool = False) -> Arguments:
+        """The arguments of the call, rounded to `dtype`; `wide` gives the rounded values in float64."""
+
+        def convert(value):
+            if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+                return value
+            rounded = value.to(dtype, copy=True)
+            return (rounded.double() if wide else rounded).requires_grad_(grad)
+
+        return tree_map(convert, self.call)
+
+
+def examples() -> list[Example]:
+    """Every sample of module_db whose layer has a drop-in, and those of `NOT_IN_MODULE_DB`."""
+    found = []
+    for info in module_db:
+        if info.module_cls not in DROP_INS:
+            continue
+        torch.manual_seed(0)
+        samples = info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=False, training=True)
+        for count, sample in enumerate(samples):
+            constructor = sample.constructor_input.args, sample.constructor_input.kwargs
+            call = sample.forward_input.args, sample.forward_input.kwargs
+            found.append(Example(f"{info.module_cls.__name__}-{count}", info.module_cls, constructor, call))
+    for stock, (constructor, shape) in NOT_IN_MODULE_DB.items():
+        torch.manual_seed(0)
+        call = (torch.randn(shape, dtype=torch.float64),), {}
+        found.append(Example(f"{stock.__name__}-0", stock, (constructor, {}), call))
+    return found
+
+
+EXAMPLES = examples()
+ONE_OF_EACH = list({example.stock: example for example in EXAMPLES}.values())
+
+
+def results(layer: torch.nn.Module, inputs: Arguments) -> list[torch.Tensor]:
+    """Outputs, then gradients of every parameter and floating input, for cotangents that all dtypes share."""
+    args, kwargs = inputs
+    outputs = outputs_of(layer(*args, **kwargs))
+    wanted = [*layer.parameters(), *(tensor for tensor in outputs_of(inputs) if tensor.requires_grad)]
+    differentiable = [output for output in outputs if output.requires_grad]
+    generator = torch.Generator().manual_seed(1)
+    cotangents = [torch.randn(output.shape, generator=generator).bfloat16().to(output) for output in differentiable]
+    grads = torch.autograd.grad(differentiable, wanted, cotangents, allow_unused=True, materialize_grads=True)
+    return [*outputs, *grads]
+
+
+def deviations(example: Example, layer: torch.nn.Module, dtype: torch.dtype, training: bool = True) -> list[str]:
+    """What is wrong with `layer`, whose weights are those of the stock layer: a line per result beyond promise P2."""
+    stock = example.build_stock(dtype).train(training)
+    oracle = copy.deepcopy(stock).double()
+    inputs = example.inputs(dtype, grad=True)
+    found = results(layer.train(training), inputs)
+    rival = results(stock, example.inputs(dtype, grad=True))
+    truth = results(oracle, example.inputs(dtype, grad=True, wide=True))
+    length = max(tensor.numel() for tensor in (*stock.parameters(), *outputs_of(inputs)))
+    problems = []
+    for place, (value, theirs, exact) in enumerate(zip(found, rival, truth, strict=True)):
+        allowed = allowed_error(Error.of(theirs, exact), dtype, length)
+        error = Error.of(value, exact)
+        if value.dtype != theirs.dtype or not error.within(allowed):
+            problems.append(f"{example.id}, result {place}: {value.dtype}, {error}, allowed {allowed}")
+    return problems

@@ -1,0 +1,229 @@
+"""The layers of `nnzoo_fast.nn` and the functions of `nnzoo_fast.nn.functional`, on PyTorch's own samples."""
+
+import copy
+import inspect
+import io
+import pickle
+
+import layers
+import pytest
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+import nnzoo_fast
+from nnzoo_fast import nn, operation
+from nnzoo_fast.nn import functional
+from nnzoo_fast.nn.drop_in import DROP_INS
+from nnzoo_fast.spec import Error, allowed_error, outputs_of
+
+EVERY_EXAMPLE = [pytest.param(example, id=example.id) for example in layers.EXAMPLES]
+EACH_LAYER = [pytest.param(example, id=example.stock.__name__) for example in layers.ONE_OF_EACH]
+OUR_FUNCTIONS = sorted(functional.__all__)
+DTYPES = [torch.float32, torch.bfloat16, torch.float64]
+
+
+def infos(name):
+    return [info for info in op_db if info.name == f"nn.functional.{name}"]
+
+
+@pytest.fixture
+def reached(monkeypatch):
+    """The names of the operations that were called."""
+    names = []
+    monkeypatch.setattr(operation, "_recorder", lambda found, values, way: names.append(found.name))
+    return names
+
+
+def test_every_drop_in_has_samples():
+    assert {example.stock for example in layers.EXAMPLES} == set(DROP_INS)
+    assert len(layers.EXAMPLES) >= 2 * len(DROP_INS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("example", EVERY_EXAMPLE)
+def test_layer_equals_stock(example, training, dtype, reached):
+    problems = layers.deviations(example, example.build_ours(dtype), dtype, training)
+    assert not problems, "\n".join(problems)
+    assert reached, "the layer never called an operation of ours"
+
+
+@pytest.mark.parametrize("example", EACH_LAYER)
+def test_a_layer_wrong_by_one_percent_fails(example):
+    layer = example.build_stock()
+    with torch.no_grad():
+        next(layer.parameters()).mul_(1.01)
+    assert layers.deviations(example, layer, torch.float32)
+
+
+@pytest.mark.parametrize("example", EVERY_EXAMPLE)
+def test_same_seed_same_weights(example):
+    ours, stock = example.build_ours().state_dict(), example.build_stock().state_dict()
+    assert list(ours) == list(stock)
+    assert all(torch.equal(ours[name], stock[name]) for name in stock)
+    other = example.build_ours(seed=1).state_dict()
+    assert any(not torch.equal(ours[name], other[name]) for name in ours)
+
+
+@pytest.mark.parametrize("stock, ours", [pytest.param(*pair, id=pair[0].__name__) for pair in DROP_INS.items()])
+def test_signatures_are_those_of_torch(stock, ours):
+    assert ours.__name__ == stock.__name__
+    assert getattr(nn, stock.__name__) is ours
+    for method in ("__init__", "forward"):
+        assert _parameters(getattr(ours, method)) == _parameters(getattr(stock, method))
+    assert ours.__constants__ == stock.__constants__
+
+
+def _parameters(function):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("example", EACH_LAYER)
+def test_layer_prints_like_stock(example):
+    assert repr(example.build_ours()) == repr(example.build_stock())
+
+
+@pytest.mark.parametrize("example", EACH_LAYER)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), "saved"])
+def test_copies_of_a_layer_answer_the_same(example, copied):
+    layer = example.build_ours().eval()
+    twin = _saved(layer) if copied == "saved" else copied(layer)
+    args, kwargs = example.inputs()
+    assert type(twin) is type(layer)
+    assert_equal(twin(*args, **kwargs), layer(*args, **kwargs))
+
+
+def _saved(layer):
+    buffer = io.BytesIO()
+    torch.save(layer, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=False)
+
+
+def assert_equal(found, expected):
+    found, expected = outputs_of(found), outputs_of(expected)
+    assert len(found) == len(expected) > 0
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("example", EACH_LAYER)
+def test_layer_compiles_in_one_graph(example, training):
+    torch._dynamo.reset()
+    layer = example.build_ours()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    problems = layers.deviations(example, compiled, torch.float32, training)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("example", EACH_LAYER)
+def test_layer_exports(example):
+    layer = example.build_ours().eval()
+    args, kwargs = example.inputs()
+    program = torch.export.export(layer, args, kwargs)
+    found = outputs_of(program.module()(*args, **kwargs))
+    for value, expected in zip(found, outputs_of(layer(*args, **kwargs)), strict=True):
+        torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("example", EACH_LAYER)
+def test_autocast_gives_the_dtypes_of_torch(example):
+    ours, stock = example.build_ours(), example.build_stock()
+    args, kwargs = example.inputs()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, expected = outputs_of(ours(*args, **kwargs)), outputs_of(stock(*args, **kwargs))
+    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
+    assert torch.bfloat16 in {tensor.dtype for tensor in found}
+    for value, theirs in zip(found, expected, strict=True):
+        assert Error.of(value, theirs).frobenius < 4 * torch.finfo(torch.bfloat16).eps
+
+
+@pytest.mark.parametrize("name", OUR_FUNCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_function_equals_stock(name, dtype, reached):
+    """On op_db's samples, outputs and gradients; the samples draw dropout masks, which are no one's but torch's."""
+    ours, count = getattr(functional, name), 0
+    for info in infos(name):
+        torch.manual_seed(0)
+        for sample in info.sample_inputs("cpu", dtype, requires_grad=True):
+            if sample.kwargs.get("dropout_p"):
+                continue
+            problems = _differences(ours, info.op, sample, dtype)
+            assert not problems, f"{sample}: {problems}"
+            count += 1
+    assert count >= 5
+    assert len(reached) >= count / 2
+
+
+def _differences(ours, stock, sample, dtype):
+    found, rival = _function_results(ours, sample), _function_results(stock, sample)
+    truth = _function_results(stock, sample.transform(lambda value: _widen(value)))
+    length = max(tensor.numel() for tensor in outputs_of((sample.input, sample.args, sample.kwargs)))
+    problems = []
+    for value, theirs, exact in zip(found, rival, truth, strict=True):
+        error, allowed = Error.of(value, exact), allowed_error(Error.of(theirs, exact), dtype, max(length, 64))
+        if value.dtype != theirs.dtype or not error.within(allowed):
+            problems.append(f"{error}, allowed {allowed}")
+    return problems
+
+
+def _widen(value):
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return value
+    return value.detach().double().requires_grad_(value.requires_grad)
+
+
+def _function_results(function, sample):
+    output = function(sample.input, *sample.args, **sample.kwargs)
+    wanted = [t for t in outputs_of((sample.input, sample.args, sample.kwargs)) if t.requires_grad]
+    cotangent = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).to(output.dtype).view(output.shape)
+    return [output, *torch.autograd.grad(output, wanted, cotangent, allow_unused=True, materialize_grads=True)]
+
+
+def test_a_function_wrong_by_one_percent_fails():
+    (info,) = infos("linear")
+    sample = next(iter(info.sample_inputs("cpu", torch.float32, requires_grad=True)))
+    assert _differences(lambda *args, **kwargs: 1.01 * info.op(*args, **kwargs), info.op, sample, torch.float32)
+
+
+@pytest.mark.parametrize("name", OUR_FUNCTIONS)
+def test_function_raises_what_torch_raises(name):
+    count = 0
+    for info in infos(name):
+        for error in info.error_inputs("cpu") if info.error_inputs_func else ():
+            sample = error.sample_input
+            with pytest.raises(error.error_type):
+                getattr(functional, name)(sample.input, *sample.args, **sample.kwargs)
+            count += 1
+    assert count or not any(info.error_inputs_func for info in infos(name))
+
+
+def test_linear_of_a_vector_weight():
+    input, weight = torch.randn(3, 4), torch.randn(4)
+    assert_equal(functional.linear(input, weight), torch.nn.functional.linear(input, weight))
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+def test_nested_tensors_take_stock_operators(layout):
+    layer = nn.Linear(3, 4)
+    nested = torch.nested.nested_tensor([torch.randn(2, 3), torch.randn(5, 3)], layout=layout)
+    for found, rows in zip(layer(nested).unbind(), nested.unbind(), strict=True):
+        torch.testing.assert_close(found, layer(rows))
+
+
+def test_other_names_are_those_of_torch():
+    assert nn.BatchNorm2d is torch.nn.BatchNorm2d
+    assert nn.init is torch.nn.init
+    assert functional.relu is torch.nn.functional.relu
+    assert {"Linear", "BatchNorm2d"} <= set(dir(nn))
+    assert {"linear", "relu"} <= set(dir(functional))
+    assert nnzoo_fast.nn.functional is functional
+    for module in (nn, functional):
+        with pytest.raises(AttributeError, match="no_such_name"):
+            module.no_such_name  # noqa: B018
+
+
+def test_a_lazy_layer_becomes_ours():
+    layer = nn.LazyLinear(3)
+    assert layer(torch.randn(2, 5)).shape == (2, 3)
+    assert type(layer) is nn.Linear
