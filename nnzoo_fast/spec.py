@@ -119,6 +119,7 @@ class OpSpec:
         dtypes: what the kernels compute in; the first is the default.
         length: the longest sum behind one element of a result, for the float64 rule; `length(call) -> int`.
         variants: the ladder: named implementations, simplest first, each with the public function's signature.
+        peers: the same call by other libraries, each imported when called, for the benchmarks to measure against.
     """
 
     name: str
@@ -130,6 +131,7 @@ class OpSpec:
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16, torch.float64)
     length: Callable[[Call], int] = lambda call: max((tensor.numel() for tensor in call.tensors()), default=1)
     variants: dict[str, Callable] = field(default_factory=dict)
+    peers: dict[str, Callable] = field(default_factory=dict)
 
 
 def outputs_of(result: Any) -> list[torch.Tensor]:

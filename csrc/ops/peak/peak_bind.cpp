@@ -33,8 +33,8 @@ void triad(Address a, Address b, Address c, float scale, std::int64_t n, int thr
   stream_triad(args);
 }
 
-// Ties thread i of the OpenMP team, this one being the first, to cpus[i]; true if the system agreed for all of them.
-bool pin_threads(const std::vector<int>& cpus) {
+// Ties thread i of the OpenMP team, this thread being the first, to cpus[i]; true if the system agreed for all.
+bool bind_threads(const std::vector<std::vector<int>>& cpus) {
 #ifdef __linux__
   const int threads = usable_threads(static_cast<int>(cpus.size()));
   int failures = 0;
@@ -42,7 +42,7 @@ bool pin_threads(const std::vector<int>& cpus) {
   for (int i = 0; i < threads; ++i) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(cpus[i], &set);
+    for (const int cpu : cpus[i]) CPU_SET(cpu, &set);
     failures += sched_setaffinity(0, sizeof(set), &set) != 0;
   }
   return failures == 0;
@@ -55,9 +55,8 @@ const Binder bind_peak([](py::module_& module) {
   module.def("peak_flops", &peak_flops_of, py::arg("iterations"), py::arg("dtype"), py::arg("threads"),
              "Multiply-adds in registers on every thread; returns the number of operations done.");
   module.def("stream_triad", &triad, "a = b + scale * c over n float32, past the caches.");
-  module.def(
-      "pin_threads", [](const std::vector<int>& cpus) { return pin_threads(cpus); }, py::arg("cpus"),
-      "Ties OpenMP thread i to CPU cpus[i]; whether that worked.");
+  module.def("bind_threads", &bind_threads, py::arg("cpus"),
+             "Ties OpenMP thread i to the CPUs in the list cpus[i]; whether that worked for all.");
 });
 
 }  // namespace
