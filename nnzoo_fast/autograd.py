@@ -33,15 +33,20 @@ class KernelFunction(torch.autograd.Function):
         keep_inputs, keep_outputs = operation.keeps(args, needs)
         ctx.backend = backend
         ctx.skeleton = operation.signature.skeleton(args)
-        ctx.shapes = [
-            None if keep or t is None else (t.shape, t.dtype) for t, keep in zip(flat, keep_inputs, strict=True)
-        ]
-        ctx.save_for_backward(
-            *(tensor if keep else None for tensor, keep in zip(flat, keep_inputs, strict=True)),
-            *(output if keep else None for output, keep in zip(outputs, keep_outputs, strict=True)),
-        )
-        ctx.mark_non_differentiable(*(out for out in outputs[: operation.visible] if not out.is_floating_point()))
-        return tuple(outputs[: operation.visible])
+        visible = outputs[: operation.visible]
+        if all(keep_inputs):
+            ctx.dropped = None
+            saved = list(flat)
+        else:
+            ctx.dropped = [
+                None if keep or t is None else (t.shape, t.dtype) for t, keep in zip(flat, keep_inputs, strict=True)
+            ]
+            saved = [tensor if keep else None for tensor, keep in zip(flat, keep_inputs, strict=True)]
+        saved.extend(output if keep else None for output, keep in zip(outputs, keep_outputs, strict=True))
+        ctx.save_for_backward(*saved)
+        if not all(map(torch.is_floating_point, visible)):
+            ctx.mark_non_differentiable(*(out for out in visible if not out.is_floating_point()))
+        return tuple(visible)
 
     @classmethod
     def backward(cls, ctx, *grads):
@@ -49,10 +54,9 @@ class KernelFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[2:]
         flat, outputs = saved[: len(needs)], saved[len(needs) :]
-        flat = [
-            tensor if kept is None else placeholder(grads[0], *kept)
-            for tensor, kept in zip(flat, ctx.shapes, strict=True)
-        ]
+        if ctx.dropped is not None:
+            pairs = zip(flat, ctx.dropped, strict=True)
+            flat = [tensor if shape is None else placeholder(grads[0], *shape) for tensor, shape in pairs]
         args = operation.signature.replace(ctx.skeleton, flat)
         higher_order = torch.is_grad_enabled()
         if higher_order or route([tensor for tensor in (*grads, *flat) if tensor is not None]) is not EAGER:

@@ -37,8 +37,8 @@ class Backend:
     """One row of an operation's table.
 
     `supports(*args)` says whether the kernel can run the call, `pays(*args)` whether it is expected to beat the rows
-    below. `forward(*args, training)` returns every output of the operation, those that only backward wants being empty
-    unless `training`. `backward(grads, args, outputs, needs)` returns one gradient per flattened tensor argument, None
+    below. `forward(*args, training)` returns every output of the operation, None for what only backward wants unless
+    `training`. `backward(grads, args, outputs, needs)` returns one gradient per flattened tensor argument, None
     where `needs` says so, contiguous. `args` are always those of the operation's schema, in its order; an input that
     `keeps` left out comes to `backward` as zeros of stride 0. `supports` may depend on shapes, dtypes, devices and the
     arguments that are no tensors, but not on strides or values: a traced backward asks it again.
@@ -56,7 +56,7 @@ CPU_DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 def cpu_supports(tensor: torch.Tensor, kernel: str, dtypes: tuple[torch.dtype, ...] = CPU_DTYPES) -> Verdict:
     """Whether the C++ function `kernel` is there and knows this tensor's device and dtype."""
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         return False, f"the tensors are on {tensor.device}, not on the CPU"
     if tensor.dtype not in dtypes:
         return False, f"{tensor.dtype} is not one of {', '.join(map(str, dtypes))}"

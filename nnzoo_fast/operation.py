@@ -40,8 +40,8 @@ class Operation:
             Tensors may be `Tensor`, `Tensor?` or `Tensor[]`.
         outputs: a name per output. The first `visible` are results, the others are kept for backward only.
         allocate: `allocate(*args, training)` returns an uninitialised tensor per output with the right shape, dtype
-            and strides. Kernels fill what it returns, and it is the fake kernel of the torch.ops route; outputs for
-            backward only are `new_empty(0)` unless `training`.
+            and strides. Kernels fill what it returns, and it is the fake kernel of the torch.ops route. What only
+            backward wants is None unless `training` (`torch.ops` returns an empty tensor in its place).
         reference: same arguments, plain differentiable PyTorch, returns the visible outputs. Higher-order gradients
             and the float64 oracle come from it.
         stock: same arguments, PyTorch's own operators, or the reference where PyTorch has none.
@@ -183,13 +183,14 @@ class Operation:
         return tuple(next(found) if needed else None for needed in needs)
 
     def supporting_row(self, args: tuple, name: str | None = None) -> Backend | None:
-        """The first row that can run this call, whether or not it pays: what a traced program runs on.
+        """The first row that can run this call, even if it isn't expected to win: what a traced program runs on.
 
         A traced backward must meet what its forward kept, so the choice may depend on nothing but the call itself.
         """
         if name is not None:
             return self.choose(args, name)
-        return next((row for row in self.table if row.supports(*args)[0]), None)
+        automatic = (row for row in self.table if row.pays is not backends.only_on_request)
+        return next((row for row in automatic if row.supports(*args)[0]), None)
 
     def _call_small(self, args: tuple):
         try:

@@ -30,7 +30,11 @@ def register(operation: Operation) -> Callable:
 
 def _register_forward(operation: Operation) -> None:
     name, signature = operation.name, operation.signature
-    pack = tuple if len(operation.outputs) > 1 else lambda outputs: outputs[0]
+
+    def pack(outputs):
+        if len(operation.outputs) == 1:
+            return outputs[0]
+        return tuple(outputs[0].new_empty(0) if out is None else out for out in outputs)
 
     def run(*args):
         *args, training = args

@@ -41,6 +41,10 @@ class Signature:
     def replace(self, args: Sequence, flat: Sequence[torch.Tensor | None]) -> tuple:
         """`args` with its tensors replaced by those of `flat`."""
         changed, position = list(args), 0
+        if not self.list_slots:
+            for slot, tensor in zip(self.tensor_slots, flat, strict=True):
+                changed[slot] = tensor
+            return tuple(changed)
         for slot in self.tensor_slots:
             if slot in self.list_slots:
                 count = len(args[slot])
@@ -53,7 +57,10 @@ class Signature:
 
     def skeleton(self, args: Sequence) -> tuple:
         """`args` without its tensors: what a backward may hold on to without keeping them alive."""
-        return self.replace(args, [None] * len(self.flatten(args)))
+        changed = list(args)
+        for slot in self.tensor_slots:
+            changed[slot] = [None] * len(args[slot]) if slot in self.list_slots else None
+        return tuple(changed)
 
     def group(self, args: Sequence, flat: Sequence) -> list:
         """One entry per argument: what `flat` holds for a tensor (a list for a `Tensor[]`), None for the others."""

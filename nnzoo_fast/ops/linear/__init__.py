@@ -7,12 +7,11 @@ from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.linear import cpu
+from nnzoo_fast.ops.linear.outputs import allocate, keeps
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
 from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["linear", "operation", "reference"]
-
-NEEDS_PREACTIVATION = ("gelu", "gelu_tanh", "silu")
 
 _STOCK_ACTIVATIONS = {
     "none": lambda x: x,
@@ -76,24 +75,6 @@ def check_like(input, name, tensor):
         raise RuntimeError(f"linear: {name} is {tensor.dtype}, expected input's {input.dtype}")
     if tensor.device != input.device:
         raise RuntimeError(f"linear: {name} is on {tensor.device}, expected input's {input.device}")
-
-
-def allocate(input, weight, bias, activation, training):
-    output = input.new_empty((*input.shape[:-1], weight.shape[0]))
-    kept = training and activation in NEEDS_PREACTIVATION
-    return output, torch.empty_like(output) if kept else input.new_empty(0)
-
-
-def keeps(args, needs):
-    activation = args[3]
-    needs_input, needs_weight, _ = needs
-    active = activation != "none"
-    from_preactivation = activation in NEEDS_PREACTIVATION
-    # The reference rebuilds the pre-activation from both, and needs them as soon as the activation has a curvature.
-    return (needs_weight or active, needs_input or active, active), (
-        active and not from_preactivation,
-        from_preactivation,
-    )
 
 
 def small(input, weight, bias, activation):

@@ -4,6 +4,7 @@ import torch
 
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports
+from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
@@ -19,28 +20,28 @@ def pays(input, weight, bias, activation) -> Verdict:
 
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` [*, K] as [M, K] with adjacent columns; a copy only if its strides leave no other way."""
+    if tensor.dim() == 2 and tensor.stride(1) == 1:
+        return tensor
     rows = tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
     return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()
 
 
 def forward(input, weight, bias, activation, training):
-    from nnzoo_fast.ops.linear import allocate
-
     output, preactivation = allocate(input, weight, bias, activation, training)
     rows = rows_of(input)
-    bias = None if bias is None else bias.contiguous()
+    bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
+    out_features, in_features = weight.shape
     _extension._C.linear_forward(
         rows.data_ptr(),
         weight.data_ptr(),
         address(bias),
         output.data_ptr(),
-        preactivation.data_ptr(),
+        address(preactivation),
         rows.shape[0],
-        weight.shape[0],
-        weight.shape[1],
+        out_features,
+        in_features,
         rows.stride(0),
-        weight.stride(0),
-        weight.stride(1),
+        *weight.stride(),
         ACTIVATION_CODES[activation],
         _extension.DTYPE_CODES[input.dtype],
         torch.get_num_threads(),

@@ -7,8 +7,8 @@ import torch
 from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.cuda_support import allows_tf32, call
-from nnzoo_fast.ops.linear import NEEDS_PREACTIVATION, allocate
 from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
+from nnzoo_fast.ops.linear.outputs import NEEDS_PREACTIVATION, allocate
 
 
 def supports(input, weight, bias, activation) -> Verdict:
@@ -45,8 +45,7 @@ def rows_of(tensor: torch.Tensor) -> torch.Tensor:
 def forward(input, weight, bias, activation, training):
     output, preactivation = allocate(input, weight, bias, activation, training)
     bias = None if bias is None else bias.contiguous()
-    before = preactivation if preactivation.numel() else None
-    product(rows_of(input), weight, output, bias, activation, before)
+    product(rows_of(input), weight, output, bias, activation, preactivation)
     return output, preactivation
 
 

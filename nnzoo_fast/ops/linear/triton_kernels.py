@@ -4,8 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
-from nnzoo_fast.ops.linear import allocate
 from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
+from nnzoo_fast.ops.linear.outputs import NEEDS_PREACTIVATION, allocate
 from nnzoo_fast.triton_common import AheadOfTime, compute_type, dot, precision, sigmoid, tanh
 
 NONE = tl.constexpr(ACTIVATION_CODES["none"])
@@ -142,7 +142,7 @@ def forward(input, weight, bias, activation, training):
     output, preactivation = allocate(input, weight, bias, activation, training)
     rows = input.reshape(input.shape[:-1].numel(), weight.shape[1])
     bias = None if bias is None else bias.contiguous()
-    product(rows, weight.t(), output, bias, activation, preactivation if preactivation.numel() else None)
+    product(rows, weight.t(), output, bias, activation, preactivation)
     return output, preactivation
 
 
@@ -165,7 +165,7 @@ def backward(grads, args, outputs, needs):
 
 
 def through_activation(grad, outputs, activation):
-    kept = next(kept for kept in outputs if kept is not None and kept.numel() == grad.numel())
+    kept = outputs[1] if activation in NEEDS_PREACTIVATION else outputs[0]
     rows, columns = grad.shape
     result = grad.new_empty(grad.shape)
     tile = 1024
