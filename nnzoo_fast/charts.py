@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from nnzoo_fast.machine import Roof
 from nnzoo_fast.page import replacing
 
-STOCK, OURS, OTHERS = "#8a97a6", "#0b7285", ("#c9741a", "#7b4fa3", "#2e7d32", "#b23a48")
+STOCK, OURS, SLOWER, OTHERS = "#8a97a6", "#0b7285", "#b23a48", ("#c9741a", "#7b4fa3", "#2e7d32")
 INK, FAINT = "#1d2733", "#c9d1da"
 WIDTH = 10.0  # inches
 
@@ -53,11 +53,11 @@ def loss_curves(families: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure
 
 
 def ratios(values: Mapping[str, tuple[float, float, float]], axis: str) -> Figure:
-    """A bar from 1 to each ratio (low, median, high), on a logarithmic axis: right of 1 is faster, left is slower."""
+    """A bar from 1 to each ratio (low, median, high), on a logarithmic axis; grey where the quartiles lie about 1."""
     figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(values)), layout="constrained")
     panel = figure.subplots()
     for place, (low, middle, high) in enumerate(values.values()):
-        panel.barh(place, middle - 1, left=1, height=0.62, color=OURS if middle >= 1 else OTHERS[3])
+        panel.barh(place, middle - 1, left=1, height=0.62, color=OURS if low > 1 else SLOWER if high < 1 else STOCK)
         panel.plot([low, high], [place, place], color=INK, linewidth=1)
         if middle >= 1:
             _note(panel, f"{middle:.2f}", max(high, 1), place)
@@ -88,7 +88,7 @@ def step_times(families: Mapping[str, tuple[float, float]]) -> Figure:
     panel.invert_yaxis()
     panel.set_xlim(0, 1.1 * max(max(pair) for pair in families.values()))
     panel.set_xlabel("milliseconds per training step (median)", fontsize=9, color=INK)
-    panel.legend(frameon=False, fontsize=9, loc="lower right")
+    panel.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     _tidy(panel)
     panel.tick_params(axis="y", length=0)
     return figure
@@ -106,7 +106,7 @@ def roofline(roof: Roof, points: Mapping[str, Sequence[tuple[str, float, float]]
     _note(panel, f"{roof.flops / 1e9:.0f} GFLOP/s", high, roof.flops / 1e9, rise=8, side="right")
     middle = (low * ridge) ** 0.5
     _note(panel, f"{roof.bytes / 1e9:.0f} GB/s", middle, middle * roof.bytes / 1e9, rise=12, side="right")
-    for (name, series), colour, marker in zip(points.items(), (STOCK, OURS, *OTHERS), "so^Dv*", strict=False):
+    for (name, series), colour, marker in zip(points.items(), (STOCK, OURS, *OTHERS), "so^Dv", strict=False):
         work, speed = [point[1] for point in series], [point[2] / 1e9 for point in series]
         panel.scatter(work, speed, s=34, color=colour, marker=marker, label=name, zorder=3, alpha=0.85, linewidths=0)
     panel.set(xscale="log", yscale="log", xlim=(low, high))
@@ -129,7 +129,8 @@ def _note(panel, text: str, x: float, y: float, rise: float = 0, side: str = "le
 
 def _ratio_ticks(panel) -> None:
     low, high = panel.get_xlim()
-    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100) if low <= tick <= high]
+    fine, coarse = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 2), (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100)
+    ticks = [tick for tick in (fine if high < 3 * low else coarse) if low <= tick <= high]
     panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))

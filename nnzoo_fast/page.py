@@ -18,7 +18,7 @@ p { max-width: 50rem; margin: .5rem 0; } p.lead { font-size: 1.1rem; } p.note { 
 .wide { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
-td { border-bottom: 1px solid var(--line); } th, td { padding: .3rem .7rem .3rem 0; white-space: nowrap; }
+td { border-bottom: 1px solid var(--line); white-space: nowrap; } th, td { padding: .3rem .8rem .3rem 0; }
 td.number, th.number { text-align: right; } td.bad { color: #b3261e; font-weight: 600; }
 td.good { color: #1b6e3c; } figure { margin: .75rem 0; } figure svg { max-width: 100%; height: auto; }
 figcaption { color: var(--faint); font-size: .9rem; max-width: 50rem; }

@@ -31,8 +31,10 @@ class Report:
         return [row for row in self.rows if row.checks or row.ours is None]
 
 
-def milliseconds(seconds: float) -> str:
-    """`"0.123 ms"` with three digits; microseconds below 0.1 ms."""
+def duration(seconds: float) -> str:
+    """`"0.123 ms"` with three digits; microseconds below 0.1 ms, seconds from 1 s."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
     return f"{seconds * 1e6:.3g} us" if seconds < 1e-4 else f"{seconds * 1e3:.3g} ms"
 
 
@@ -52,7 +54,7 @@ def cells(row: Row) -> list[str]:
     start = [f"{row.name} {row.case}", row.dtype, row.work, row.cache, row.ran_on]
     if row.ours is None:
         return [*start, Cell(row.failures[row.candidate], "bad"), "", "", "", ""]
-    time = f"{milliseconds(row.ours.median)} ± {spread(row.ours)}"
+    time = f"{duration(row.ours.median)} ± {spread(row.ours)}"
     if row.checks:
         return [*start, time, "", "", "", Cell("checks fail", "bad")]
     part = "" if row.roof_part is None else f"{100 * row.roof_part:.0f} %"
@@ -139,7 +141,7 @@ def _first_calls(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     lines = []
     for row in rows:
         if row.cache == COLD:
-            times = [milliseconds(row.timings[name].first) if name in row.timings else "" for name in names]
+            times = [duration(row.timings[name].first) if name in row.timings else "" for name in names]
             lines.append([f"{row.name} {row.case} {row.dtype} {row.work}", *times])
     return ["first call of a process", *names], lines
 

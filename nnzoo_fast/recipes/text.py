@@ -57,7 +57,8 @@ def _recipe(name: str, data: Text, model, logits: Callable, batch_size: int, len
         name=name,
         source=data.source,
         model=model,
-        optimizer=functools.partial(torch.optim.Adam, lr=rate),
+        # Adam divides a gradient by its own size; a large eps keeps it from blowing rounding noise up to full steps.
+        optimizer=functools.partial(torch.optim.Adam, lr=rate, eps=1e-6),
         batch=batch,
         loss=loss,
         evaluate=evaluate,
