@@ -23,7 +23,7 @@
 //     };
 //
 // `count` lanes, from `column` on, are valid; the lanes beyond it hold zeros or padding and must not be stored.
-// `Store<T, S>` is the plain one: C of type S (T or BFloat16), optionally C += (accumulate).
+// `Store<T, S>` is the plain one: C of type S (T or BFloat16), optionally C += (accumulate) and a bias per column.
 //
 // ## Packed B
 //
@@ -60,6 +60,7 @@ struct Store {
   S* c;
   std::int64_t stride;
   bool accumulate = false;
+  const S* bias = nullptr;  // per column
 
   Partial<T> partial() const {
     if constexpr (sizeof(S) == sizeof(T)) {
@@ -70,6 +71,7 @@ struct Store {
   NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const {
     S* const to = c + row * stride + column;
     if (accumulate) sum += Vec<T>::load(to, count);
+    if (bias) sum += Vec<T>::load(bias + column, count);
     sum.store(to, count);
   }
 };
@@ -174,7 +176,13 @@ class GemmRun {
 
  public:
   GemmRun(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads)
-      : M_(M), N_(N), K_(K), a_(a), b_(b), epilogue_(epilogue), depth_step_(depth_block<T>(K)) {
+      : M_(M),
+        N_(N),
+        K_(K),
+        a_(a),
+        b_(b),
+        epilogue_(epilogue),
+        depth_step_(!b_packed && fits_whole_depth<T>(M, K) ? (K > 0 ? K : 1) : depth_block<T>(K)) {
     row_step_ = row_block<T>(M, depth_step_);
     share_b_ = !b_packed && row_step_ < M;
     column_step_ = share_b_ ? column_block<T>(N, depth_step_) : round_up(N, W);

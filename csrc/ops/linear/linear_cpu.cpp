@@ -8,23 +8,6 @@ namespace NNZOO_ISA {
 namespace {
 
 template <class T, class S>
-NNZOO_INLINE Vec<T> add_bias(Vec<T> sum, const S* bias, std::int64_t column, int count) {
-  return bias ? sum + Vec<T>::load(bias + column, count) : sum;
-}
-
-template <class T, class S>
-struct BiasEpilogue {
-  static constexpr bool from_registers = true;
-  const S* bias;
-  Store<T, S> output;
-
-  Partial<T> partial() const { return output.partial(); }
-  NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const {
-    output(row, column, count, add_bias(sum, bias, column, count));
-  }
-};
-
-template <class T, class S>
 struct ActivationEpilogue {
   static constexpr bool from_registers = false;
   const S* bias;
@@ -34,7 +17,7 @@ struct ActivationEpilogue {
 
   Partial<T> partial() const { return output.partial(); }
   NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const {
-    const Vec<T> x = add_bias(sum, bias, column, count);
+    const Vec<T> x = bias ? sum + Vec<T>::load(bias + column, count) : sum;
     if (preactivation) x.store(preactivation + row * output.stride + column, count);
     output(row, column, count, activate(activation, x));
   }
@@ -48,7 +31,7 @@ void forward(const LinearForward& args, const B& weight) {
   const S* const bias = static_cast<const S*>(args.bias);
   const Store<T, S> output{static_cast<S*>(args.output), args.N};
   if (activation == Activation::none) {
-    gemm<T>(args.M, args.N, args.K, input, weight, BiasEpilogue<T, S>{bias, output}, args.threads);
+    gemm<T>(args.M, args.N, args.K, input, weight, Store<T, S>{output.c, output.stride, false, bias}, args.threads);
   } else {
     S* const kept = needs_preactivation(activation) ? static_cast<S*>(args.preactivation) : nullptr;
     gemm<T>(args.M, args.N, args.K, input, weight, ActivationEpilogue<T, S>{bias, output, kept, activation},
