@@ -3,7 +3,9 @@
 // ## Whole products
 //
 //     gemm<T>(M, N, K, a, b, epilogue, threads);                  // T: float or double, what the sums are kept in
-//     gemm_batched<T>(batch, M, N, K, problem, threads);          // problem(i) -> GemmProblem{a, b, epilogue}
+//     gemm<T>(M, N, K, a, b, epilogue, threads, depth_limit);     // sums at most so many products in one chain (not
+//     for a PackedB) gemm_batched<T>(batch, M, N, K, problem, threads);          // problem(i) -> GemmProblem{a, b,
+//     epilogue}
 //
 // `a` and `b` are operands (gemm_pack.h): Strided (any layout or transpose, float, BFloat16 or double), Gathered, or
 // the caller's own class with a `pack` method, e.g. im2col on the fly. `b` may also be a PackedB. With threads == 1 no
@@ -175,14 +177,11 @@ class GemmRun {
   static constexpr bool b_packed = OperandTraits<B>::packed;
 
  public:
-  GemmRun(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads)
-      : M_(M),
-        N_(N),
-        K_(K),
-        a_(a),
-        b_(b),
-        epilogue_(epilogue),
-        depth_step_(!b_packed && fits_whole_depth<T>(M, K) ? (K > 0 ? K : 1) : depth_block<T>(K)) {
+  GemmRun(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads,
+          std::int64_t depth_limit)
+      : M_(M), N_(N), K_(K), a_(a), b_(b), epilogue_(epilogue) {
+    depth_step_ = !b_packed && fits_whole_depth<T>(M, K) ? round_up(K > 0 ? K : 1, 8) : depth_block<T>(K);
+    if (!b_packed && depth_limit > 0 && depth_limit < depth_step_) depth_step_ = equal_part(K, depth_limit, 8);
     row_step_ = row_block<T>(M, depth_step_);
     share_b_ = !b_packed && row_step_ < M;
     column_step_ = share_b_ ? column_block<T>(N, depth_step_) : round_up(N, W);
@@ -278,8 +277,7 @@ class GemmRun {
   const A& a_;
   const B& b_;
   const Epilogue& epilogue_;
-  const std::int64_t depth_step_;
-  std::int64_t row_step_, column_step_;
+  std::int64_t depth_step_, row_step_, column_step_;
   bool share_b_;
   int threads_;
   T* shared_b_ = nullptr;
@@ -288,8 +286,8 @@ class GemmRun {
 };
 
 template <class T, class A, class B, class Epilogue>
-void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue,
-          int threads) {
+void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads,
+          std::int64_t depth_limit = 0) {
   if (M <= 0 || N <= 0) return;
   if constexpr (OperandTraits<A>::strided && OperandTraits<B>::strided) {
     if (M <= few_rows && b.depth_stride == 1 && b.outer_stride != 1) {
@@ -297,25 +295,25 @@ void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b
       return;
     }
   }
-  GemmRun<T, A, B, Epilogue>(M, N, K, a, b, epilogue, threads).run();
+  GemmRun<T, A, B, Epilogue>(M, N, K, a, b, epilogue, threads, depth_limit).run();
 }
 
 // `batch` independent products of one shape: spread over the threads if there are enough of them, else one by one on
 // all.
 template <class T, class Problem>
 void gemm_batched(std::int64_t batch, std::int64_t M, std::int64_t N, std::int64_t K, const Problem& problem,
-                  int threads) {
+                  int threads, std::int64_t depth_limit = 0) {
   if (batch >= threads) {
     parallel_for(batch, threads, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const auto p = problem(i);
-        gemm<T>(M, N, K, p.a, p.b, p.epilogue, 1);
+        gemm<T>(M, N, K, p.a, p.b, p.epilogue, 1, depth_limit);
       }
     });
   } else {
     for (std::int64_t i = 0; i < batch; ++i) {
       const auto p = problem(i);
-      gemm<T>(M, N, K, p.a, p.b, p.epilogue, threads);
+      gemm<T>(M, N, K, p.a, p.b, p.epilogue, threads, depth_limit);
     }
   }
 }

@@ -95,6 +95,14 @@ inline PlaneShape output_planes(const ConvShape& s, const PlaneShape& input) {
   return shape;
 }
 
+// How many products of grad_weight are summed in one chain. About sqrt(n) of n is best for the rounding error, but each
+// chain's end costs a pass over the sums.
+inline std::int64_t chain_limit(std::int64_t products, std::int64_t sums_bytes) {
+  std::int64_t limit = sums_bytes <= cache_sizes().level2 ? 64 : 256;
+  while (limit < 512 && limit * limit < products) limit += 64;
+  return limit;
+}
+
 template <class S>
 void grad_weight(const ConvBackward& args) {
   using T = Compute<S>;
@@ -119,6 +127,7 @@ void grad_weight(const ConvBackward& args) {
   } else {
     sums = scratch.take<T>(s.out_channels * depth);
   }
+  const std::int64_t limit = chain_limit(s.batch * length, out * depth * static_cast<std::int64_t>(sizeof(T)));
   std::int64_t image = 0;
   do {
     const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
@@ -131,7 +140,7 @@ void grad_weight(const ConvBackward& args) {
                          PlaneRows<T>{x.data + group * in * x.plane, x.image_stride, offset, length},
                          Store<T>{sums + group * out * depth, depth, image > 0}};
     };
-    gemm_batched<T>(s.groups, out, depth, images * length, problem, args.threads);
+    gemm_batched<T>(s.groups, out, depth, images * length, problem, args.threads, limit);
     image += images;
   } while (image < s.batch);
   if constexpr (sizeof(S) != sizeof(T)) {

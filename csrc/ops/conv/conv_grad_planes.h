@@ -74,6 +74,7 @@ struct TransposedWeight {
 
   template <int width, class T>
   void pack(std::int64_t outer, int count, std::int64_t k0, std::int64_t depth, T* out) const {
+    if (taps == 0) return;  // a class that meets no tap: its gradient is 0
     std::int64_t o = k0 / taps, t = k0 % taps;
     for (std::int64_t k = 0; k < depth; ++k, out += width) {
       const S* const from = weight + (o * in + outer) * all_taps + tap[t];
