@@ -9,12 +9,13 @@
 namespace nnzoo {
 namespace NNZOO_ISA {
 
-// The word of each of `n` counters index, index + 1, ...: the loop over counters is what the compiler vectorises.
+// The word of each of `n` counters index, index + stride, ...: the loop over counters is what the compiler vectorises.
 template <int n>
-NNZOO_INLINE void philox_words(std::uint64_t index, std::uint32_t seed, std::uint32_t (&words)[n]) {
+NNZOO_INLINE void philox_words(std::uint64_t index, std::uint32_t seed, std::uint32_t (&words)[n],
+                               std::uint64_t stride = 1) {
   std::uint32_t low[n], high[n];
   for (int i = 0; i < n; ++i) {
-    const std::uint64_t counter = index + static_cast<std::uint64_t>(i);
+    const std::uint64_t counter = index + static_cast<std::uint64_t>(i) * stride;
     low[i] = static_cast<std::uint32_t>(counter);
     high[i] = static_cast<std::uint32_t>(counter >> 32);
   }
@@ -51,12 +52,12 @@ struct Dropout {
 
   NNZOO_INLINE bool keeps(std::uint64_t index) const { return philox(index, seed) >= threshold; }
 
-  // What the elements index, index + 1, ... are multiplied with: scale or 0.
+  // What the elements index, index + stride, ... are multiplied with: scale or 0.
   template <class T>
-  NNZOO_INLINE Vec<T> factors(std::uint64_t index) const {
+  NNZOO_INLINE Vec<T> factors(std::uint64_t index, std::uint64_t stride = 1) const {
     constexpr int width = Vec<T>::width;
     std::uint32_t words[width];
-    philox_words(index, seed, words);
+    philox_words(index, seed, words, stride);
     alignas(64) T factor[width];
     const T kept = static_cast<T>(scale);
     for (int i = 0; i < width; ++i) factor[i] = words[i] >= threshold ? kept : T(0);

@@ -4,6 +4,7 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 `from nnzoo_fast.ops.linear import ...`.
 """
 
+from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.linear import linear
 
-__all__ = ["linear"]
+__all__ = ["attention", "linear"]

@@ -1,0 +1,100 @@
+// What the backward kernels share: for a tile of queries, the weights and the gradient of the scores, block by block.
+#pragma once
+
+#include "ops/attention/attention_scores.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+// What the forward pass left and what came back, for the backward of `inputs`.
+struct Upstream {
+  const void *output, *grad_output, *statistics;
+};
+
+template <class S, int vectors>
+class GradientTile {
+ public:
+  using T = Compute<S>;
+  static constexpr int width = Vec<T>::width, W = vectors * width;
+
+  // After compute(), for key `begin + k` and query lane q: weights[k][q] are the forward pass's, with dropout applied,
+  // and grads[k][q] is the gradient of the score times `factor`.
+  T *weights, *grads;
+
+  GradientTile(const Head<S>& head, const Upstream& upstream, std::int64_t first, int count, T factor, Scratch& scratch)
+      : weights(scratch.take<T>(key_block<T> * W)),
+        grads(scratch.take<T>(key_block<T> * W)),
+        scores_(head, first, count, scratch),
+        head_(head),
+        in_(head.inputs) {
+    const std::int64_t size = in_.value_dim, row = head.first_row() + first;
+    const S* const output = static_cast<const S*>(upstream.output) + row * size;
+    const S* const grad = static_cast<const S*>(upstream.grad_output) + row * size;
+    panel_ = scratch.take<T>(size * W);
+    pack_queries<W>(grad, size, count, size, factor, panel_);
+    if (sizeof(S) != sizeof(T)) staged_ = scratch.take<T>(key_block<T> * size);
+    if (in_.dropout_p > 0) factors_ = scratch.take<T>(key_block<T> * W);
+    const T* const statistics = static_cast<const T*>(upstream.statistics);
+    for (int i = 0; i < W; ++i) {
+      // A lane without a query has weights exp(0 - inf) = 0.
+      maximum_[i] = i < count ? statistics[row + i] : infinity<T>;
+      log_[i] = i < count ? statistics[in_.batch * in_.heads * in_.queries + row + i] : T(0);
+      mean_[i] = i < count ? factor * dot(output + i * size, grad + i * size, size) : T(0);
+    }
+  }
+
+  // False, with nothing computed, if no key of [begin, begin + n) is visible.
+  bool compute(std::int64_t begin, std::int64_t n) {
+    if (!scores_(begin, n, weights)) return false;
+    for (int j = 0; j < vectors; ++j) {
+      const Vec<T> maximum = Vec<T>::load(maximum_ + j * width), log_of_sum = Vec<T>::load(log_ + j * width);
+      for (std::int64_t k = 0; k < n; ++k) {
+        T* const weight = weights + k * W + j * width;
+        exp((Vec<T>::load(weight) - maximum) - log_of_sum).store(weight);
+      }
+    }
+    std::int64_t stride;
+    const S* const value = head_.value + begin * in_.value_stride[2];
+    const T* const values = rows_in_place<T>(value, in_.value_stride[2], n, in_.value_dim, staged_, &stride);
+    product<T, vectors>(n, in_.value_dim, Left<T>{values, stride, 1}, panel_, grads);
+    if (factors_) {
+      scores_.dropout_factors(begin, n, factors_);
+      for (std::int64_t i = 0; i < n * W; i += width) {
+        (Vec<T>::load(grads + i) * Vec<T>::load(factors_ + i)).store(grads + i);
+      }
+    }
+    for (std::int64_t i = 0; i < n * W; i += W) {
+      for (int j = 0; j < W; j += width) {
+        const Vec<T> centred = Vec<T>::load(grads + i + j) - Vec<T>::load(mean_ + j);
+        (Vec<T>::load(weights + i + j) * centred).store(grads + i + j);
+      }
+    }
+    if (factors_) {
+      for (std::int64_t i = 0; i < n * W; i += width) {
+        (Vec<T>::load(weights + i) * Vec<T>::load(factors_ + i)).store(weights + i);
+      }
+    }
+    return true;
+  }
+
+  const T* keys(std::int64_t begin, std::int64_t n, std::int64_t* stride) { return scores_.keys(begin, n, stride); }
+
+ private:
+  static T dot(const S* a, const S* b, std::int64_t n) {
+    Vec<T> sum = Vec<T>::zero();
+    for_each_vector<T>(
+        n, [&](std::int64_t i, int lanes) { sum = fma(Vec<T>::load(a + i, lanes), Vec<T>::load(b + i, lanes), sum); });
+    return reduce_add(sum);
+  }
+
+  ScoreTile<S, vectors> scores_;
+  const Head<S>& head_;
+  const AttentionInputs& in_;
+  T *panel_, *staged_ = nullptr, *factors_ = nullptr;
+  alignas(64) T maximum_[W];
+  alignas(64) T log_[W];
+  alignas(64) T mean_[W];  // sum of weight * gradient over the keys: what the softmax's derivative subtracts
+};
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo

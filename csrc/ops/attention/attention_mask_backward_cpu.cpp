@@ -1,0 +1,71 @@
+// The gradient of an additive mask. A task owns the part of grad_mask that one batch entry, head and tile of queries of
+// the mask covers, and adds up, in order, the calls' heads and tiles that share it. Recomputing the scores' gradient
+// here costs two more products, but no task ever waits for another, and a broadcast mask's sum is the same for any
+// thread count.
+#include "common/parallel.h"
+#include "ops/attention/attention_gradients.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+// out[query, key] += grads[key][query], each dimension summed where its stride is 0.
+template <class T, int W>
+void add_block(const T* grads, std::int64_t n, int count, std::int64_t query_stride, std::int64_t key_stride, T* out) {
+  for (int q = 0; q < count; ++q) {
+    T* const row = out + q * query_stride;
+    if (key_stride != 0) {
+      for (std::int64_t k = 0; k < n; ++k) row[k] += grads[k * W + q];
+    } else {
+      T sum = 0;
+      for (std::int64_t k = 0; k < n; ++k) sum += grads[k * W + q];
+      *row += sum;
+    }
+  }
+}
+
+template <class S, int vectors>
+void mask_tile(const AttentionMaskBackward& args, const Head<S>& head, std::int64_t first, int count, Compute<S>* out) {
+  using T = Compute<S>;
+  const std::int64_t query_stride = args.grad_mask_stride[2], key_stride = args.grad_mask_stride[3];
+  Scratch scratch;
+  const Upstream upstream{args.output, args.grad_output, args.statistics};
+  GradientTile<S, vectors> tile(head, upstream, first, count, T(1), scratch);
+  const std::int64_t keys = args.inputs.keys;
+  for (std::int64_t begin = 0; begin < keys; begin += key_block<T>) {
+    const std::int64_t n = keys - begin < key_block<T> ? keys - begin : key_block<T>;
+    if (!tile.compute(begin, n)) continue;
+    add_block<T, vectors * Vec<T>::width>(tile.grads, n, count, query_stride, key_stride, out + begin * key_stride);
+  }
+}
+
+void attention_mask_backward(const AttentionMaskBackward& args) {
+  const AttentionInputs& in = args.inputs;
+  const std::int64_t* const stride = args.grad_mask_stride;
+  const std::int64_t batches = stride[0] ? in.batch : 1, heads = stride[1] ? in.heads : 1;
+  dispatch_dtype(in.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::Type;
+    using T = Compute<S>;
+    constexpr std::int64_t size = Tile<T>::columns;
+    const std::int64_t tasks = stride[2] ? ceil_div(in.queries, size) : 1;  // per batch entry and head of the mask
+    parallel_for_dynamic(batches * heads * tasks, in.threads, [&](std::int64_t task) {
+      const std::int64_t own_batch = task / tasks / heads, own_head = task / tasks % heads;
+      const std::int64_t begin = task % tasks * size;
+      const std::int64_t end = tasks == 1 || begin + size > in.queries ? in.queries : begin + size;
+      T* const out = static_cast<T*>(args.grad_mask) + own_batch * stride[0] + own_head * stride[1];
+      for (std::int64_t b = own_batch; b < in.batch; b += batches) {
+        for (std::int64_t h = own_head; h < in.heads; h += heads) {
+          const Head<S> head(in, b, h);
+          for (std::int64_t first = begin; first < end; first += size) {
+            const int count = static_cast<int>(end - first < size ? end - first : size);
+            dispatch_lanes<T>(count, [&](auto lanes) {
+              mask_tile<S, decltype(lanes)::vectors>(args, head, first, count, out + first * stride[2]);
+            });
+          }
+        }
+      }
+    });
+  });
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo

@@ -1,0 +1,117 @@
+"""`attention`: softmax(query @ key^T * scale + mask) @ value in one pass over the keys, no L x S matrix."""
+
+import torch
+import torch.nn.functional as F
+
+from nnzoo_fast.backends import Backend
+from nnzoo_fast.front_door import STOCK, route
+from nnzoo_fast.operation import Operation
+from nnzoo_fast.ops.attention import cpu
+from nnzoo_fast.ops.attention.checks import check
+from nnzoo_fast.ops.attention.reference import reference
+from nnzoo_fast.random import new_seed
+
+__all__ = ["attention", "operation", "reference", "scaled_dot_product_attention"]
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    *,
+    backend: str | None = None,
+) -> torch.Tensor:
+    """softmax(query @ key^T * scale + mask) @ value, as `torch.nn.functional.scaled_dot_product_attention`.
+
+    L queries attend to S keys; E and Ev are the sizes of keys and values. A query that sees no key gets 0, and gives no
+    gradient. Memory grows with L + S, not with L * S.
+
+    Args:
+        query: [*, L, E] or, with heads, [*, H, L, E]. Leading dimensions broadcast. Any strides.
+        key: [*, S, E]; with `enable_gqa`, [*, H / n, S, E].
+        value: [*, S, Ev]; with `enable_gqa`, [*, H / n, S, Ev].
+        attn_mask: broadcastable to [*, L, S]; bool, True where a query sees a key, or a float that is added to the
+            scores (float32 or query's dtype).
+        dropout_p: the probability to drop a weight. Element i of the weights, in row-major order of [*, L, S], is kept
+            or dropped by word i of a Philox stream whose seed comes from torch's default generator.
+        is_causal: query i sees keys 0..i. Excludes `attn_mask`.
+        scale: 1 / sqrt(E) by default.
+        enable_gqa: n consecutive heads of `query` share a head of `key` and `value`.
+        backend: run on this backend or raise; by default the first that pays.
+
+    Returns:
+        [*, L, Ev], in the dtype of query, key and value.
+
+    Raises:
+        RuntimeError: shapes, dtypes, devices or options that don't fit together.
+        IndexError: a tensor with fewer dimensions than it needs.
+        BackendError: `backend` can't run this call.
+    """
+    seed = None
+    if dropout_p > 0 and route([query, key, value]) is not STOCK:
+        seed = new_seed(query.device)
+    return operation(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, backend=backend)
+
+
+def scaled_dot_product_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """`attention` with the signature of `torch.nn.functional.scaled_dot_product_attention`."""
+    return attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def stock(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False, seed=None):
+    if seed is not None:  # the counters' mask, which torch's dropout doesn't know
+        return reference(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+def leading_shape(query, key, value, enable_gqa: bool) -> tuple[int, ...]:
+    """The output's dimensions before the last two."""
+    if enable_gqa:
+        batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+        return (*batch, query.shape[-3])
+    return tuple(torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2]))
+
+
+def allocate(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, training):
+    rows = (*leading_shape(query, key, value, enable_gqa), query.shape[-2])
+    output = query.new_empty((*rows, value.shape[-1]))
+    sums = torch.float64 if query.dtype == torch.float64 else torch.float32
+    return output, query.new_empty((2, *rows) if training else 0, dtype=sums)
+
+
+def flops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
+    rows = 1
+    for size in query[:-2]:
+        rows *= size
+    return 2 * rows * query[-2] * key[-2] * (query[-1] + value[-1])
+
+
+operation = Operation(
+    "attention",
+    "Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, bool is_causal, float? scale, "
+    "bool enable_gqa, Tensor? seed",
+    ("output", "statistics"),
+    allocate=allocate,
+    reference=reference,
+    stock=stock,
+    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    check=check,
+    autocast="lower",
+    flops=flops,
+)

@@ -1,0 +1,71 @@
+"""What `attention` refuses, with the exception that torch raises for the same mistake."""
+
+import torch
+
+NAMES = ("query", "key", "value")
+
+
+def check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
+    tensors = (query, key, value)
+    for name, tensor in zip(NAMES, tensors, strict=True):
+        if tensor.dim() < 2:
+            raise RuntimeError(f"attention: {name} must have at least 2 dimensions, got {list(tensor.shape)}")
+        if tensor.dtype != query.dtype:
+            raise RuntimeError(f"attention: {name} is {tensor.dtype}, expected query's {query.dtype}")
+        if tensor.device != query.device:
+            raise RuntimeError(f"attention: {name} is on {tensor.device}, expected query's {query.device}")
+    if key.shape[-1] != query.shape[-1]:
+        raise RuntimeError(f"attention: key {list(key.shape)} must end in query's size {query.shape[-1]}")
+    if value.shape[-2] != key.shape[-2]:
+        raise RuntimeError(
+            f"attention: value {list(value.shape)} must have as many rows as key, {key.shape[-2]} of {list(key.shape)}"
+        )
+    _check_leading(query, key, value, enable_gqa)
+    if not dropout_p <= 1:
+        raise RuntimeError(f"attention: dropout_p must be between 0 and 1, got {dropout_p}")
+    if attn_mask is not None:
+        _check_mask(query, key, attn_mask, is_causal, enable_gqa)
+
+
+def _check_leading(query, key, value, enable_gqa):
+    batch = [tuple(tensor.shape[:-2]) for tensor in (query, key, value)]
+    if enable_gqa:
+        for name, tensor in zip(NAMES, (query, key, value), strict=True):
+            if tensor.dim() < 3:
+                raise IndexError(
+                    f"attention: enable_gqa needs {name} [*, heads, length, size], got {list(tensor.shape)}"
+                )
+        for name, tensor in (("key", key), ("value", value)):
+            if tensor.shape[-3] == 0 or query.shape[-3] % tensor.shape[-3] != 0:
+                raise RuntimeError(
+                    f"attention: the {tensor.shape[-3]} heads of {name} must divide the {query.shape[-3]} of query"
+                )
+        batch = [shape[:-1] for shape in batch]
+    if batch[0] == batch[1] == batch[2]:
+        return
+    try:
+        torch.broadcast_shapes(*batch)
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in zip(NAMES, (query, key, value), strict=True))
+        raise RuntimeError(f"attention: the leading dimensions of {shapes} don't broadcast") from None
+
+
+def _check_mask(query, key, attn_mask, is_causal, enable_gqa):
+    if is_causal:
+        raise RuntimeError("attention: attn_mask must be None when is_causal=True")
+    if attn_mask.dtype not in (torch.bool, torch.float32, query.dtype):
+        raise RuntimeError(
+            f"attention: attn_mask is {attn_mask.dtype}, expected torch.bool, torch.float32 or query's {query.dtype}"
+        )
+    if attn_mask.device != query.device:
+        raise RuntimeError(f"attention: attn_mask is on {attn_mask.device}, expected query's {query.device}")
+    if attn_mask.dim() < 2:
+        raise IndexError(f"attention: attn_mask must have at least 2 dimensions, got {list(attn_mask.shape)}")
+    if enable_gqa:
+        lead = (*torch.broadcast_shapes(query.shape[:-3], key.shape[:-3]), query.shape[-3])
+    else:
+        lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    scores = (*lead, query.shape[-2], key.shape[-2])
+    sizes = zip(reversed(attn_mask.shape), reversed(scores), strict=False)
+    if attn_mask.dim() > len(scores) or any(size not in (1, wanted) for size, wanted in sizes):
+        raise RuntimeError(f"attention: attn_mask {list(attn_mask.shape)} must broadcast to the scores {list(scores)}")
