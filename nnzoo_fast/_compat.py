@@ -16,6 +16,11 @@ TRACED_TENSOR_TYPES = (FakeTensor, FunctionalTensor)
 """Subclasses that stand for plain tensors while a program is traced."""
 
 
+def forward_mode_active() -> bool:
+    """Whether a `torch.autograd.forward_ad.dual_level` is open."""
+    return forward_ad._current_level >= 0
+
+
 def watched() -> bool:
     """Whether a functorch transform, a forward-mode level or `torch.jit` tracing is active."""
-    return functorch_transforms_active() or forward_ad._current_level >= 0 or is_jit_tracing()
+    return functorch_transforms_active() or forward_mode_active() or is_jit_tracing()

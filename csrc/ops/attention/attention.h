@@ -8,10 +8,11 @@
 //     mask   [B, H, L, S]     by four strides, 0 where it is broadcast; see MaskKind
 //     seed   int64 [1]        the dropout stream's key; read only if dropout_p > 0
 //     output [B, H, L, V]     of `dtype`
-//     statistics [2, B, H, L] of the compute type (double for float64, else float), before dropout: each query's largest
-//                             score m, then log(sum_j exp(score_j - m)), so that a weight is exp(score - m - log). Their
-//                             sum, the usual logsumexp, would lose what small weights need when scores are large. A query
-//                             that sees no key has m = +inf, which makes its weights 0, and log = 0
+//     statistics [2, B, H, L] of the compute type (double for float64, else float), before dropout: each query's
+//                             largest score m, then log(sum_j exp(score_j - m))
+//
+// so that a weight is exp(score - m - log): the sum of the two, the usual logsumexp, would lose digits of the weights
+// when scores are large. A query that sees no key has m = +inf, which makes its weights 0, and log = 0.
 //
 // The kernels write every element of their outputs and, but for grad_mask, expect nothing in them. A query that sees no
 // key (all scores -inf, or S == 0) gets output 0 and contributes no gradient. With `causal`, query i sees keys 0..i

@@ -1,7 +1,7 @@
 // Gradients of query, key and value. A task owns some of the query tiles of one key head. For each tile it walks over
-// the keys, recomputes the weights from the forward pass's statistics, and adds to grad_query^T, which stays in cache, and to the rows of
-// grad_key and grad_value, which are its own: nothing is shared between tasks, so the result doesn't depend on their
-// order.
+// the keys, recomputes the weights from the forward pass's statistics, and adds to grad_query^T, which stays in cache,
+// and to the rows of grad_key and grad_value, which are its own: nothing is shared between tasks, so the result doesn't
+// depend on their order.
 #include "common/parallel.h"
 #include "ops/attention/attention_gradients.h"
 

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.front_door import STOCK, route
 from nnzoo_fast.operation import Operation
@@ -73,7 +74,8 @@ def scaled_dot_product_attention(
 
 
 def stock(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False, seed=None):
-    if seed is not None:  # the counters' mask, which torch's dropout doesn't know
+    # torch's dropout doesn't know the counters' mask, and its fused kernels have no forward-mode derivative.
+    if seed is not None or (dropout_p == 0 and _compat.forward_mode_active()):
         return reference(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa

@@ -73,9 +73,9 @@ def scaled_inputs(factor):
 
 
 def equal_keys(maker):
-    """Ties everywhere: the weights are uniform."""
-    key = maker.normal(1, 2, 1, 8).detach().expand(1, 2, 50, 8).requires_grad_(maker.grad)
-    return Call((maker.normal(1, 2, 6, 8), key, maker.normal(1, 2, 50, 5)))
+    """Ties everywhere: the weights are uniform, and query's gradient is 0 but for rounding, so it isn't compared."""
+    key = maker.normal(1, 2, 1, 8, grad=False).expand(1, 2, 50, 8)
+    return Call((maker.normal(1, 2, 6, 8, grad=False), key, maker.normal(1, 2, 50, 5)))
 
 
 def misaligned(maker):
@@ -126,7 +126,7 @@ SAMPLES = [
     Sample("transposed-views", transposed_views),
     Sample("strided-features", strided_features),
     Sample("shared-keys", shared_keys),
-    Sample("huge-logits", scaled_inputs(200.0)),
+    Sample("huge-logits", scaled_inputs(60.0)),
     Sample("tiny-logits", scaled_inputs(1e-20)),
     Sample("zeros", scaled_inputs(0.0)),
     Sample("equal-keys", equal_keys),
