@@ -6,6 +6,7 @@ from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS
+from nnzoo_fast.tables import gemm_pays
 
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
@@ -15,7 +16,8 @@ def supports(input, weight, bias, activation) -> Verdict:
 
 
 def pays(input, weight, bias, activation) -> Verdict:
-    return True, "packed GEMM with bias and activation in the epilogue"
+    rows = input.shape[:-1].numel()
+    return gemm_pays(rows, rows * weight.numel(), input.dtype)
 
 
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,53 @@
+"""Where the packed GEMM beats stock torch, as measured: the shipped tables behind `pays`.
+
+Stock torch runs float32 and float64 products on MKL, which is near the peak of Intel CPUs and of AMD's Zen 4, but uses a
+third of Zen 5; bfloat16 goes to oneDNN, which has native bfloat16 instructions where the CPU has them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from nnzoo_fast.backends import Verdict
+
+FEW_ROWS = 16
+
+WINS_FROM = {
+    ("AuthenticAMD", 26): 0,  # Zen 5: MKL at 28-38 % of peak
+    ("AuthenticAMD", 25): 2**28,  # Zen 4: parity at 512^3, 1.06x at 1024^3, 1.14x at 2048^3 with 2 threads
+}
+"""By vendor and family: the multiply-adds from which a product of more than FEW_ROWS rows wins."""
+
+
+def identity(cpuinfo: str) -> tuple[str, int]:
+    """Vendor and family from the text of /proc/cpuinfo; ("", 0) where it doesn't say."""
+    vendor = re.search(r"^vendor_id\s*: (.*)$", cpuinfo, re.MULTILINE)
+    family = re.search(r"^cpu family\s*: (\d+)$", cpuinfo, re.MULTILINE)
+    return (vendor[1], int(family[1])) if vendor and family else ("", 0)
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+_TEXT = _cpuinfo()
+CPU = identity(_TEXT)
+HAS_NATIVE_BFLOAT16 = "avx512_bf16" in _TEXT or "amx_bf16" in _TEXT
+
+
+def gemm_pays(rows: int, multiply_adds: int, dtype: torch.dtype) -> Verdict:
+    """Whether a product of `rows` rows with so many multiply-adds is expected to beat stock torch on this CPU."""
+    if rows <= FEW_ROWS:
+        return True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked"
+    if dtype == torch.bfloat16 and HAS_NATIVE_BFLOAT16:
+        return False, "stock torch uses this CPU's bfloat16 instructions"
+    least = WINS_FROM.get(CPU)
+    if least is None:
+        return False, "no measurements of this CPU are shipped: stock torch's GEMM is trusted"
+    if multiply_adds < least:
+        return False, f"below {least >> 20} million multiply-adds stock torch's GEMM is as fast on this CPU"
+    return True, "packed GEMM with bias and activation in the epilogue"
