@@ -1,5 +1,6 @@
 """What was built, looked at from outside: what the modules link, which symbols the kernels leave, how they load."""
 
+import platform
 import re
 import shutil
 import subprocess
@@ -60,17 +61,17 @@ def foreign_weak_symbols(object_file: Path, isa: str) -> list[str]:
     return [symbol for symbol in weak if f"nnzoo::{isa}::" not in symbol and not symbol.startswith("DW.ref.")]
 
 
-def kernel_objects() -> list[tuple[str, Path]]:
-    """Every object of `_C` that is compiled once per ISA, as (isa, path)."""
+def objects_of_cpu_module() -> list[tuple[str, Path]]:
+    """Every object linked into `_C`, as (variant, path); the variant is an ISA, or "once" for files without kernels."""
     target = NINJA_FILE.parent / ("_C" + SUFFIX)
     command = [sys.executable, "-m", "ninja", "-f", str(NINJA_FILE), "-t", "inputs", str(target)]
     inputs = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    found = [re.search(r"/(baseline|avx2|avx512)/csrc/ops/.*\.o$", line) for line in inputs]
+    found = [re.search(r"/(\w+)/csrc/.*\.o$", line) for line in inputs]
     return [(match.group(1), ROOT / match.string) for match in found if match]
 
 
 def test_kernels_leave_no_weak_symbol_outside_their_namespace():
-    objects = kernel_objects()
+    objects = [(isa, path) for isa, path in objects_of_cpu_module() if isa != "once"]
     assert {isa for isa, _ in objects} == set(_extension._C.build_info()["isas"])
     assert {str(path): bad for isa, path in objects if (bad := foreign_weak_symbols(path, isa))} == {}
 
@@ -89,6 +90,26 @@ def test_weak_symbols_are_seen(tmp_path, body, offends):
     compiler = next(filter(shutil.which, ("g++", "c++", "clang++")))
     subprocess.run([compiler, "-c", source, "-o", tmp_path / "probe.o"], check=True)
     assert foreign_weak_symbols(tmp_path / "probe.o", "avx2") == (["twice(float)"] if offends else [])
+
+
+# Instructions that trap on a CPU which has only the ISA named. Below AVX, compilers write none that starts in v.
+ABOVE = {
+    "once": re.compile(r"\tv[a-z]"),
+    "baseline": re.compile(r"\tv[a-z]"),
+    "avx2": re.compile(r"%zmm|%[xy]mm(1[6-9]|2\d|3[01])|%k[0-7]"),
+}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 is built for several instruction sets")
+@pytest.mark.parametrize("variant", [*ABOVE, "avx512"])
+def test_objects_hold_no_instruction_above_their_isa(variant):
+    paths = [path for name, path in objects_of_cpu_module() if name == variant]
+    listing = subprocess.run(["objdump", "-d", *paths], check=True, capture_output=True, text=True).stdout
+    assert len(listing) > 10_000
+    if variant == "avx512":  # the control: each pattern finds what it looks for
+        assert all(pattern.search(listing) for pattern in ABOVE.values())
+    else:
+        assert ABOVE[variant].findall(listing) == []
 
 
 def test_one_openmp_runtime_and_it_is_torchs():
