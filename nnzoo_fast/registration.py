@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
 from nnzoo_fast import backends
+from nnzoo_fast.when_imported import when_imported
 
 if TYPE_CHECKING:
     from nnzoo_fast.operation import Operation
@@ -86,7 +86,8 @@ def _register_forward(operation: Operation) -> None:
     torch.library.register_fake(f"nnzoo_fast::{name}", fake, lib=_library)
     torch.library.register_autograd(f"nnzoo_fast::{name}", gradients, setup_context=save, lib=_library)
     if operation.flops is not None:
-        _register_flops(operation)
+        # The counter imports Triton, which takes longer than all of this package: it is not imported for this.
+        when_imported("torch.utils.flop_counter", lambda: _register_flops(operation))
 
 
 def _register_backward(operation: Operation) -> None:
@@ -146,6 +147,8 @@ def _second_order(operation: Operation, skeleton, needs, grads, flat, grads_of_r
 
 
 def _register_flops(operation: Operation) -> None:
+    from torch.utils.flop_counter import register_flop_formula
+
     packet = getattr(torch.ops.nnzoo_fast, operation.name)
     backward_packet = getattr(torch.ops.nnzoo_fast, f"{operation.name}_bwd")
 

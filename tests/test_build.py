@@ -155,6 +155,16 @@ def test_import_is_quick():
     assert sorted(float(printed(code, ROOT)) for _ in range(5))[2] < 0.2
 
 
+def test_import_leaves_heavy_modules_alone():
+    code = """
+        import sys, torch
+        before = set(sys.modules)
+        import nnzoo_fast
+        print(sorted({"triton", "matplotlib", "sklearn", "typer", "rich", "networkx"} & (set(sys.modules) - before)))
+    """
+    assert printed(code, ROOT) == "[]"
+
+
 def test_forked_child_runs_on_one_thread():
     # The parent has run a parallel region: its child would wait forever for threads that fork did not copy.
     code = """
