@@ -6,6 +6,7 @@ from nnzoo_fast.accelerate import accelerate, restore
 from nnzoo_fast.allocator import tune_allocator
 from nnzoo_fast.backends import BackendError, backend
 from nnzoo_fast.explain import Explanation, explain
+from nnzoo_fast.pack import pack, unpack
 from nnzoo_fast.report import Report, report
 
 __version__ = "0.1.0"
@@ -20,7 +21,9 @@ __all__ = [
     "models",
     "nn",
     "ops",
+    "pack",
     "report",
     "restore",
     "tune_allocator",
+    "unpack",
 ]

@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 
 from nnzoo_fast.nn.drop_in import DROP_INS, exchange
+from nnzoo_fast.pack import unpack
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -36,6 +37,7 @@ def restore(model: M) -> M:
     """The inverse of `accelerate`: every drop-in becomes its torch.nn class, also where it was built as a drop-in.
 
     What torch.nn has no class for, such as `GCNConv`, stays: `nnzoo_fast.backend("torch")` runs it on stock operators.
+    Packed weights are dropped.
 
     Args:
         model: any module, a single layer too.
@@ -48,7 +50,7 @@ def restore(model: M) -> M:
     """
     _require_module("restore", model)
     stock = {ours: theirs for theirs, ours in DROP_INS.items()}
-    for module in model.modules():
+    for module in unpack(model).modules():
         exchange(module, stock)
     return model
 

@@ -17,6 +17,7 @@ from nnzoo_fast.backends import STOCK_BACKEND, requested
 from nnzoo_fast.explain import chosen_backend
 from nnzoo_fast.front_door import STOCK
 from nnzoo_fast.nn.drop_in import DROP_INS
+from nnzoo_fast.nn.packed import Packed
 
 CONTAINERS = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.Identity)
 
@@ -156,6 +157,8 @@ def _describe(name: str, module: torch.nn.Module, seen: dict | None) -> Layer:
         return Layer(name, kind, STOCK_BACKEND, _why_stock(module))
     if "forward" in vars(module):
         return Layer(name, kind, STOCK_BACKEND, "its forward was replaced on the instance, and this is not our code")
+    if isinstance(module, Packed) and not torch.is_grad_enabled():
+        return Layer(name, module.plain.__name__, "cpu", "packed: the copy of its weights that pack(model) made")
     if seen is None:
         return Layer(name, kind, "drop-in", "the backend is chosen in each call; report(model, input) shows it")
     if module not in seen:

@@ -4,6 +4,8 @@ import torch
 
 from nnzoo_fast import ops
 from nnzoo_fast.nn.drop_in import drop_in
+from nnzoo_fast.nn.packed import Packed, packs
+from nnzoo_fast.ops.linear import packed
 
 
 @drop_in(torch.nn.Linear)
@@ -19,3 +21,17 @@ class LazyLinear(torch.nn.LazyLinear):
     """`torch.nn.LazyLinear`, which becomes our `Linear` at its first call."""
 
     cls_to_become = Linear
+
+
+@packs(Linear)
+class PackedLinear(Packed, Linear):
+    """What `pack` makes of a `Linear`."""
+
+    @staticmethod
+    def make_copy(layer: Linear) -> packed.PackedWeight | None:
+        return packed.PackedWeight(layer.weight) if packed.supports(layer.weight)[0] else None
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if self._packed.suits(input, self.weight, self.bias):
+            return self._packed.linear(input, self.bias)
+        return super().forward(input)

@@ -1,0 +1,80 @@
+"""A weight of `linear` kept in the layout of the C++ kernels, which otherwise bring it there in every call."""
+
+import torch
+
+from nnzoo_fast import _extension
+from nnzoo_fast.backends import Verdict, address, cpu_supports, requested
+from nnzoo_fast.front_door import EAGER, route
+from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES, rows_of
+
+SMALLEST = 1 << 16
+
+
+def supports(weight: torch.Tensor) -> Verdict:
+    """Whether the C++ kernels can keep a packed copy of this weight."""
+    if type(weight) is not torch.nn.Parameter or route((weight,)) is not EAGER:
+        return False, "the weight is not a plain parameter"
+    if weight.numel() < SMALLEST:
+        return False, f"packing fewer than {SMALLEST} values takes less time than the checks that using a copy needs"
+    return cpu_supports(weight, "linear_forward_packed")
+
+
+class PackedWeight:
+    """A copy of `weight` [out_features, in_features], a plain CPU parameter; it doesn't follow later writes.
+
+    Its layout is that of this process's instruction set, so it is worthless anywhere else.
+    """
+
+    def __init__(self, weight: torch.nn.Parameter):
+        kernels = _extension._C
+        self.source = weight
+        self.isa = kernels.isa()
+        self.out_features, self.in_features = weight.shape
+        self.code = _extension.DTYPE_CODES[weight.dtype]
+        self.memory = torch.empty(kernels.linear_packed_size(*weight.shape, self.code), dtype=torch.uint8)
+        kernels.linear_pack(
+            weight.data_ptr(),
+            self.memory.data_ptr(),
+            *weight.shape,
+            *weight.stride(),
+            self.code,
+            torch.get_num_threads(),
+        )
+
+    def suits(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+        """Whether this call may run on the copy: an eager call without gradients, of the weight that was packed."""
+        tensors = (input, weight) if bias is None else (input, weight, bias)
+        return (
+            weight is self.source
+            and route(tensors) is EAGER
+            and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+            and not torch.is_autocast_enabled("cpu")
+            and input.dtype is weight.dtype
+            and input.is_cpu
+            and input.dim() > 0
+            and input.shape[-1] == self.in_features
+            and (bias is None or (bias.dtype is weight.dtype and bias.is_cpu and bias.shape == (self.out_features,)))
+            and requested("linear") in (None, "cpu")
+            and self.isa == _extension._C.isa()
+        )
+
+    def linear(self, input: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """input [*, in_features] @ weight^T + bias -> [*, out_features], for a call that this copy `suits`."""
+        output = input.new_empty((*input.shape[:-1], self.out_features))
+        rows = rows_of(input)
+        bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
+        _extension._C.linear_forward_packed(
+            rows.data_ptr(),
+            self.memory.data_ptr(),
+            address(bias),
+            output.data_ptr(),
+            0,
+            rows.shape[0],
+            self.out_features,
+            self.in_features,
+            rows.stride(0),
+            ACTIVATION_CODES["none"],
+            self.code,
+            torch.get_num_threads(),
+        )
+        return output

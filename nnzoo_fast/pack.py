@@ -1,0 +1,56 @@
+"""`pack` and `unpack`: weights kept in the kernels' own layout, for inference."""
+
+from typing import TypeVar
+
+import torch
+
+from nnzoo_fast.nn.packed import PACKED, plain
+
+M = TypeVar("M", bound=torch.nn.Module)
+
+
+def pack(model: M) -> M:
+    """Keep a copy of the weights of every layer of ours that can use one, in the layout that its kernel wants.
+
+    Kernels bring weights into that layout in every call, which costs most where a call has few rows. The copy is used
+    by eager CPU calls without gradients (`torch.no_grad()`, `torch.inference_mode()`); other calls use the weights.
+
+    **Later writes into the weights are ignored** by the calls that use the copy, whatever makes them: an optimizer,
+    `.data`, a numpy view. `train()`, `load_state_dict`, `to` and everything like it, `restore` and `unpack` drop the
+    copies, and deepcopy and pickle don't take them along. Call `pack` again to take in new values. Biases are read in
+    every call.
+
+    Args:
+        model: a module in eval mode, its layers being ours (`pack(accelerate(model))`).
+
+    Returns:
+        `model`.
+
+    Raises:
+        TypeError: `model` is not a module.
+        RuntimeError: a layer that could be packed is in training mode; nothing has been packed then.
+    """
+    layers = [(name, module) for name, module in unpack(model).named_modules() if type(module) in PACKED]
+    for name, layer in layers:
+        if layer.training:
+            raise RuntimeError(f"pack: layer {name or '(root)'} is in training mode; call model.eval() first")
+    for _, layer in layers:
+        packed_class = PACKED[type(layer)]
+        copy = packed_class.make_copy(layer)
+        if copy is not None:
+            layer.__class__ = packed_class
+            layer._packed = copy
+    return model
+
+
+def unpack(model: M) -> M:
+    """The inverse of `pack`: every call reads the weights themselves again. Returns `model`.
+
+    Raises:
+        TypeError: `model` is not a module.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"pack: model must be a torch.nn.Module, got {type(model).__name__}")
+    for module in model.modules():
+        plain(module)
+    return model
