@@ -6,6 +6,7 @@ from nnzoo_fast.accelerate import accelerate, restore
 from nnzoo_fast.allocator import tune_allocator
 from nnzoo_fast.backends import BackendError, backend
 from nnzoo_fast.explain import Explanation, explain
+from nnzoo_fast.graph import Graph
 from nnzoo_fast.pack import pack, unpack
 from nnzoo_fast.report import Report, report
 
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackendError",
     "Explanation",
+    "Graph",
     "Report",
     "accelerate",
     "backend",

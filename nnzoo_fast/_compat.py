@@ -1,9 +1,12 @@
 """Every private torch name that this package uses, so that a torch release can break one file only."""
 
+from collections.abc import Callable
+
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
+from torch.utils import _pytree
 
 functorch_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_mode_depth = torch._C._len_torch_dispatch_stack
@@ -11,6 +14,7 @@ function_mode_depth = torch._C._len_torch_function_stack
 is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 is_jit_tracing = torch._C._is_tracing
 any_autocast_enabled = torch._C._is_any_autocast_enabled
+parse_to = torch._C._nn._parse_to
 
 TRACED_TENSOR_TYPES = (FakeTensor, FunctionalTensor)
 """Subclasses that stand for plain tensors while a program is traced."""
@@ -24,3 +28,16 @@ def forward_mode_active() -> bool:
 def watched() -> bool:
     """Whether a functorch transform, a forward-mode level or `torch.jit` tracing is active."""
     return functorch_transforms_active() or forward_mode_active() or is_jit_tracing()
+
+
+def register_pytree(cls: type, flatten: Callable, unflatten: Callable, name: str) -> None:
+    """Makes `cls` a node of pytrees, also for torch.export; its context must be None."""
+    _pytree.register_pytree_node(
+        cls,
+        flatten,
+        unflatten,
+        serialized_type_name=name,
+        to_dumpable_context=lambda context: None,
+        from_dumpable_context=lambda context: None,
+        flatten_with_keys_fn=lambda x: ([(_pytree.SequenceKey(i), leaf) for i, leaf in enumerate(flatten(x)[0])], None),
+    )

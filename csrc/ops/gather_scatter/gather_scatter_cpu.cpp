@@ -1,0 +1,122 @@
+// Forward by registers: a row's tile of features stays in registers while the row's edges are walked.
+#include "ops/gather_scatter/schedule.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+namespace {
+
+struct Max {
+  template <class T>
+  static NNZOO_INLINE T identity() {
+    return -T(__builtin_inf());
+  }
+  template <class T>
+  static NNZOO_INLINE Vec<T> apply(Vec<T> best, Vec<T> message) {
+    return select(is_nan(message), message, max(message, best));
+  }
+};
+
+struct Min {
+  template <class T>
+  static NNZOO_INLINE T identity() {
+    return T(__builtin_inf());
+  }
+  template <class T>
+  static NNZOO_INLINE Vec<T> apply(Vec<T> best, Vec<T> message) {
+    return select(is_nan(message), message, min(message, best));
+  }
+};
+
+template <class S, WeightKind kind, bool prefetching>
+class Forward {
+ public:
+  using T = Compute<S>;
+  static constexpr bool weighted = kind != WeightKind::none;
+
+  explicit Forward(const GatherScatterForward& args)
+      : args_(args),
+        x_(static_cast<const S*>(args.x)),
+        weights_{static_cast<const S*>(args.weight), args.heads},
+        out_(static_cast<S*>(args.out)) {}
+
+  void run(std::int64_t span) const {
+    for_each_row_tile<T>(args_.in, args_.features, span, weighted, args_.threads, args_.valid,
+                         [&](auto shape, const TilePlace& place, std::int64_t target) {
+                           for (int r = 0; r < args_.num_reduces; ++r) reduce_row(shape, place, target, r);
+                         });
+  }
+
+ private:
+  template <class Shape>
+  NNZOO_INLINE void reduce_row(Shape, const TilePlace& place, std::int64_t target, int r) const {
+    S* const out = out_ + (r * args_.in.num_groups + target) * args_.features;
+    const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
+    Tile<T, Shape> result = filled<Shape>(T(0));
+    if (size > 0) {
+      switch (args_.reduces[r]) {
+        case Reduce::sum:
+          add(place, target, result);
+          break;
+        case Reduce::mean:
+          add(place, target, result);
+#pragma GCC unroll 8
+          for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / Vec<T>::set(T(size));
+          break;
+        case Reduce::max:
+          extreme<Max>(place, target, result);
+          break;
+        case Reduce::min:
+          extreme<Min>(place, target, result);
+          break;
+      }
+    }
+    store_tile<Shape>(result, out, place);
+  }
+
+  template <class Shape>
+  NNZOO_INLINE void add(const TilePlace& place, std::int64_t target, Tile<T, Shape>& sum) const {
+    add_rows<Shape, prefetching, weighted>(
+        args_.in, target, x_, args_.x_stride, place,
+        [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
+  }
+
+  template <class Op, class Shape>
+  NNZOO_INLINE void extreme(const TilePlace& place, std::int64_t target, Tile<T, Shape>& best) const {
+    best = filled<Shape>(Op::template identity<T>());
+    for_each_edge<prefetching>(
+        args_.in, args_.in.start[target], args_.in.start[target + 1],
+        [&](std::int32_t source) { prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place); },
+        [&](std::int32_t source, std::int32_t edge) {
+          const Tile<T, Shape> row = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
+#pragma GCC unroll 8
+          for (int i = 0; i < Shape::vectors; ++i) {
+            best.v[i] = Op::apply(best.v[i], weights_.template message<Shape>(row.v[i], edge, place, i));
+          }
+        });
+  }
+
+  const GatherScatterForward& args_;
+  const S* x_;
+  Weights<S, kind> weights_;
+  S* out_;
+};
+
+}  // namespace
+
+void gather_scatter_forward(const GatherScatterForward& args) {
+  *args.valid = true;
+  dispatch_dtype(args.dtype, [&](auto type) {
+    using S = typename decltype(type)::Type;
+    dispatch_weights(args.weight, args.features, args.heads, [&](auto weights, std::int64_t span) {
+      constexpr WeightKind kind = decltype(weights)::kind;
+      if (args.walk == Walk::tiled) {
+        Forward<S, kind, true>(args).run(span);
+      } else {
+        Forward<S, kind, false>(args).run(span);
+      }
+    });
+  });
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo

@@ -1,0 +1,187 @@
+// A register tile of features, and the messages that edges bring to it.
+#pragma once
+
+#include "common/simd.h"
+#include "ops/gather_scatter/gather_scatter.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+// `vectors` vectors of adjacent features; a partial tile is one vector whose first lanes count.
+template <int vectors_, bool partial_>
+struct TileShape {
+  static constexpr int vectors = vectors_;
+  static constexpr bool partial = partial_;
+};
+
+constexpr int kMostVectors = 8;
+
+// Where a tile lies in a row: its first feature, the head that this belongs to, and the lanes of a partial tile.
+struct TilePlace {
+  std::int64_t feature, head;
+  int lanes;
+};
+
+template <class T, class Shape>
+struct Tile {
+  Vec<T> v[Shape::vectors];
+};
+
+template <class Shape, class T, class S>
+NNZOO_INLINE Vec<T> load_vector(const S* p, const TilePlace& place) {
+  if constexpr (Shape::partial) {
+    return Vec<T>::load(p, place.lanes);
+  } else {
+    return Vec<T>::load(p);
+  }
+}
+
+template <class Shape, class T, class S>
+NNZOO_INLINE void store_vector(Vec<T> value, S* p, const TilePlace& place) {
+  if constexpr (Shape::partial) {
+    value.store(p, place.lanes);
+  } else {
+    value.store(p);
+  }
+}
+
+template <class Shape, class T>
+NNZOO_INLINE Tile<T, Shape> filled(T value) {
+  Tile<T, Shape> tile;
+#pragma GCC unroll 8
+  for (int i = 0; i < Shape::vectors; ++i) tile.v[i] = Vec<T>::set(value);
+  return tile;
+}
+
+template <class Shape, class T, class S>
+NNZOO_INLINE Tile<T, Shape> load_tile(const S* row, const TilePlace& place) {
+  Tile<T, Shape> tile;
+#pragma GCC unroll 8
+  for (int i = 0; i < Shape::vectors; ++i) {
+    tile.v[i] = load_vector<Shape, T>(row + place.feature + i * Vec<T>::width, place);
+  }
+  return tile;
+}
+
+template <class Shape, class T, class S>
+NNZOO_INLINE void store_tile(const Tile<T, Shape>& tile, S* row, const TilePlace& place) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Shape::vectors; ++i) {
+    store_vector<Shape>(tile.v[i], row + place.feature + i * Vec<T>::width, place);
+  }
+}
+
+template <class Shape, class T, class S>
+NNZOO_INLINE void prefetch_tile(const S* row, const TilePlace& place) {
+  constexpr int line = 64 / sizeof(S);
+#pragma GCC unroll 16
+  for (int i = 0; i < Shape::vectors * Vec<T>::width; i += line) prefetch(row + place.feature + i);
+}
+
+// Calls `body(shape, place)` for the tiles that cut `features` features, made of heads of `span`; no tile crosses a
+// head.
+template <class T, class Body>
+NNZOO_INLINE void for_each_tile(std::int64_t features, std::int64_t span, int most_vectors, const Body& body) {
+  constexpr int width = Vec<T>::width;
+  for (std::int64_t first = 0, head = 0; first < features; first += span, ++head) {
+    std::int64_t done = 0;
+    const auto run = [&](auto shape, int lanes) {
+      body(shape, TilePlace{first + done, head, lanes});
+      done += lanes;
+    };
+    while (most_vectors >= 8 && span - done >= 8 * width) run(TileShape<8, false>(), 8 * width);
+    while (most_vectors >= 4 && span - done >= 4 * width) run(TileShape<4, false>(), 4 * width);
+    while (most_vectors >= 2 && span - done >= 2 * width) run(TileShape<2, false>(), 2 * width);
+    while (span - done >= width) run(TileShape<1, false>(), width);
+    if (span > done) run(TileShape<1, true>(), static_cast<int>(span - done));
+  }
+}
+
+enum class WeightKind { none, per_head, per_feature };
+
+template <WeightKind kind_>
+struct WeightTag {
+  static constexpr WeightKind kind = kind_;
+};
+
+// Weights [num_edges, heads] in the caller's order.
+template <class S, WeightKind kind>
+struct Weights {
+  using T = Compute<S>;
+  static constexpr bool present = kind != WeightKind::none;
+  const S* data;
+  std::int64_t heads;
+
+  // The factors of vector `i` of a tile.
+  template <class Shape>
+  NNZOO_INLINE Vec<T> at(std::int32_t edge, const TilePlace& place, int i) const {
+    const S* const row = data + edge * heads;
+    if constexpr (kind == WeightKind::per_feature) {
+      return load_vector<Shape, T>(row + place.feature + i * Vec<T>::width, place);
+    } else {
+      return Vec<T>::set(T(to_float(row[place.head])));
+    }
+  }
+
+  // The message of one vector, as it would be stored: max and min compare these.
+  template <class Shape>
+  NNZOO_INLINE Vec<T> message(Vec<T> x, std::int32_t edge, const TilePlace& place, int i) const {
+    if constexpr (!present) {
+      return x;
+    } else {
+      const Vec<T> product = x * at<Shape>(edge, place, i);
+      if constexpr (sizeof(S) == sizeof(T)) {
+        return product;
+      } else {
+        S stored[Vec<T>::width];
+        product.store(stored);
+        return Vec<T>::load(stored);
+      }
+    }
+  }
+};
+
+// Calls `function(WeightTag)` and tells it the features of a head: all of them where heads don't matter to the loop.
+template <class Function>
+NNZOO_INLINE void dispatch_weights(const void* weight, std::int64_t features, std::int64_t heads, const Function& run) {
+  if (!weight) return run(WeightTag<WeightKind::none>(), features);
+  if (heads == features && heads > 1) return run(WeightTag<WeightKind::per_feature>(), features);
+  run(WeightTag<WeightKind::per_head>(), features / heads);
+}
+
+// Rows of x that come up this many edges later are fetched now: about the time that a line takes to arrive.
+constexpr std::int64_t kEdgesAhead = 12;
+
+// Calls `visit(node, edge)` for positions begin..end and `ahead(node)` for a node that comes up later, in any group.
+template <bool prefetching, class Ahead, class Visit>
+NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t begin, std::int64_t end, const Ahead& ahead,
+                                const Visit& visit) {
+  const std::int64_t last = groups.num_edges - 1;
+  for (std::int64_t k = begin; k < end; ++k) {
+    if constexpr (prefetching) ahead(groups.node[k + kEdgesAhead < last ? k + kEdgesAhead : last]);
+    visit(groups.node[k], groups.edge[k]);
+  }
+}
+
+// sum += factor * the rows of the group's nodes; `factor(node, edge, i)` serves vector i, if there are factors.
+template <class Shape, bool prefetching, bool factors, class T, class S, class Factor>
+NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S* rows, std::int64_t stride,
+                           const TilePlace& place, const Factor& factor, Tile<T, Shape>& sum) {
+  for_each_edge<prefetching>(
+      groups, groups.start[group], groups.start[group + 1],
+      [&](std::int32_t node) { prefetch_tile<Shape, T>(rows + node * stride, place); },
+      [&](std::int32_t node, std::int32_t edge) {
+        const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);
+#pragma GCC unroll 8
+        for (int i = 0; i < Shape::vectors; ++i) {
+          if constexpr (factors) {
+            sum.v[i] = fma(factor(node, edge, i), row.v[i], sum.v[i]);
+          } else {
+            sum.v[i] += row.v[i];
+          }
+        }
+      });
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo
