@@ -5,7 +5,8 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 """
 
 from nnzoo_fast.ops.attention import attention
+from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.gather_scatter import gather_scatter
 from nnzoo_fast.ops.linear import linear
 
-__all__ = ["attention", "gather_scatter", "linear"]
+__all__ = ["attention", "conv", "gather_scatter", "linear"]

@@ -1,0 +1,144 @@
+"""`conv`: convolution in one, two or three dimensions, as torch defines it (cross-correlation)."""
+
+import torch
+import torch.nn.functional as F
+
+from nnzoo_fast.backends import Backend
+from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.operation import Operation
+from nnzoo_fast.ops.conv import cpu
+from nnzoo_fast.ops.conv.arguments import per_dimension, resolve_padding
+from nnzoo_fast.ops.conv.outputs import allocate, output_size
+from nnzoo_fast.ops.conv.reference import pads_from_last_dimension, reference
+
+__all__ = ["conv", "operation", "reference"]
+
+
+def conv(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] | str = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    *,
+    backend: str | None = None,
+) -> torch.Tensor:
+    """Convolution of `input` with `weight`; the number of spatial dimensions is that of `weight`.
+
+    Args:
+        input: [batch, in_channels, *size], or [in_channels, *size]. Channels-last memory stays channels-last.
+        weight: [out_channels, in_channels / groups, *kernel].
+        bias: [out_channels].
+        stride: distance of neighbouring windows; an int stands for every dimension.
+        padding: zeros before and after each dimension, "valid" (none) or "same" (output size = input size, stride 1).
+        dilation: distance of neighbouring taps of the kernel.
+        groups: input and output channels are cut into so many parts that don't mix.
+        backend: run on this backend or raise; by default the first that pays.
+
+    Returns:
+        [batch, out_channels, *output] in the dtype of the arguments, with
+        output = floor((size + padding before and after - dilation * (kernel - 1) - 1) / stride) + 1.
+
+    Raises:
+        TypeError: stride, padding or dilation that are not integers.
+        RuntimeError: shapes, dtypes, devices, strides, paddings or groups that don't fit together.
+        BackendError: `backend` can't run this call.
+    """
+    if not (is_traceable(input) and is_traceable(weight)):
+        return _stock_unseen(input, weight, bias, stride, padding, dilation, groups)
+    n = weight.dim() - 2
+    if n not in (1, 2, 3):
+        raise RuntimeError(f"conv: weight must have 3 to 5 dimensions, got {list(weight.shape)}")
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"conv: input {list(input.shape)} must have {n + 1} or {n + 2} dimensions, as weight has {n + 2}"
+        )
+    stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
+    padding = resolve_padding(padding, weight.shape[2:], stride, dilation)
+    if input.dim() == n + 2:
+        return operation(input, weight, bias, stride, padding, dilation, groups, backend=backend)
+    return operation(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, backend=backend).squeeze(0)
+
+
+def _stock_unseen(input, weight, bias, stride, padding, dilation, groups):
+    """For fx proxies, which have no shape: the stock operator that needs no number of dimensions."""
+    if isinstance(padding, str):
+        as_list = [[value] if isinstance(value, int) else list(value) for value in (stride, dilation)]
+        return torch._convolution_mode(input, weight, bias, as_list[0], padding, as_list[1], groups)
+    stride, padding, dilation = (
+        [value] if isinstance(value, int) else list(value) for value in (stride, padding, dilation)
+    )
+    return torch.convolution(input, weight, bias, stride, padding, dilation, False, [0], groups)
+
+
+def stock(input, weight, bias, stride, padding, dilation, groups):
+    function = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
+    begin, end = padding[::2], padding[1::2]
+    if begin != end:  # torch pads both ends alike, apart from "same"
+        input, begin = F.pad(input, pads_from_last_dimension(padding)), [0] * len(begin)
+    return function(input, weight, bias, stride, begin, dilation, groups)
+
+
+def check(input, weight, bias, stride, padding, dilation, groups):
+    for name, values, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+        if min(values) < least:
+            raise RuntimeError(f"conv: {name} must be at least {least}, got {list(values)}")
+    if groups < 1 or weight.shape[0] % groups or input.shape[1] != weight.shape[1] * groups:
+        raise RuntimeError(
+            f"conv: input {list(input.shape)} and weight {list(weight.shape)} don't fit groups={groups}: expected "
+            f"{weight.shape[1] * groups} input channels, and output channels divisible by groups"
+        )
+    if bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[0]):
+        raise RuntimeError(f"conv: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
+    if min(weight.shape[2:]) < 1:
+        raise RuntimeError(f"conv: weight {list(weight.shape)} has an empty kernel")
+    size = output_size(input, weight, stride, padding, dilation)
+    if min(size) < 1:
+        raise RuntimeError(
+            f"conv: input {list(input.shape)} with padding {list(padding)} is smaller than the kernel of weight "
+            f"{list(weight.shape)} with dilation {list(dilation)}"
+        )
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and tensor.dtype != input.dtype:
+            raise RuntimeError(f"conv: {name} is {tensor.dtype}, expected input's {input.dtype}")
+        if tensor is not None and tensor.device != input.device:
+            raise RuntimeError(f"conv: {name} is on {tensor.device}, expected input's {input.device}")
+
+
+def keeps(args, needs):
+    needs_input, needs_weight, _ = needs
+    return (needs_weight, needs_input, False), (False,)
+
+
+def small(input, weight, bias, stride, padding, dilation, groups):
+    """About 20 us of work on one core at most: a few us of looking would show."""
+    return input.numel() <= 2**12 and weight.numel() <= 2**10
+
+
+def flops(input, weight, bias, stride, padding, dilation, groups):
+    pixels = 1
+    for i in range(len(weight) - 2):
+        span = dilation[i] * (weight[2 + i] - 1) + 1
+        pixels *= (input[2 + i] + padding[2 * i] + padding[2 * i + 1] - span) // stride[i] + 1
+    per_pixel = 2
+    for size in weight:
+        per_pixel *= size
+    return input[0] * pixels * per_pixel
+
+
+operation = Operation(
+    "conv",
+    "Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, int groups",
+    ("output",),
+    allocate=allocate,
+    reference=reference,
+    stock=stock,
+    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    check=check,
+    keeps=keeps,
+    autocast="lower",
+    flops=flops,
+    small=small,
+)

@@ -1,0 +1,89 @@
+"""`conv` on the kernels of `csrc/ops/conv`."""
+
+import torch
+
+from nnzoo_fast import _extension
+from nnzoo_fast.backends import Verdict, address, cpu_supports
+from nnzoo_fast.ops.conv.outputs import allocate
+
+
+def supports(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+    return cpu_supports(input, "conv_forward")
+
+
+def pays(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+    return True, "implicit GEMM over shifted planes"
+
+
+def in_three(values, filler: int) -> tuple[int, ...]:
+    """A number per spatial dimension, as for a 3d convolution."""
+    return (*(filler,) * (3 - len(values)), *values)
+
+
+def numbers_of(input, weight, output, stride, padding, dilation, groups) -> tuple[int, ...]:
+    """`ConvShape` of csrc/ops/conv/conv.h."""
+    return (
+        input.shape[0],
+        input.shape[1],
+        weight.shape[0],
+        groups,
+        *in_three(input.shape[2:], 1),
+        *in_three(weight.shape[2:], 1),
+        *in_three(output.shape[2:], 1),
+        *in_three(stride, 1),
+        *in_three(padding[::2], 0),
+        *in_three(dilation, 1),
+    )
+
+
+def strides_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    batch, channel, *space = tensor.stride()
+    return (batch, channel, *in_three(space, 0))
+
+
+def forward(input, weight, bias, stride, padding, dilation, groups, training, kernel="conv_forward"):
+    outputs = allocate(input, weight, bias, stride, padding, dilation, groups, training)
+    weight = weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    getattr(_extension._C, kernel)(
+        input.data_ptr(),
+        weight.data_ptr(),
+        address(bias),
+        outputs[0].data_ptr(),
+        numbers_of(input, weight, outputs[0], stride, padding, dilation, groups),
+        strides_of(input),
+        strides_of(outputs[0]),
+        _extension.DTYPE_CODES[input.dtype],
+        torch.get_num_threads(),
+    )
+    return outputs
+
+
+def forward_im2col(input, weight, bias, stride, padding, dilation, groups):
+    """The rung below on the ladder: the im2col matrix is written out."""
+    args = (input.contiguous(), weight, bias, stride, padding, dilation, groups)
+    return forward(*args, training=False, kernel="conv_forward_im2col")[0]
+
+
+def backward(grads, args, outputs, needs):
+    input, weight, bias, stride, padding, dilation, groups = args
+    needs_input, needs_weight, needs_bias = needs
+    grad, weight = grads[0], weight.contiguous() if needs_input else weight
+    grad_input = grad.new_empty(input.shape) if needs_input else None
+    grad_weight = grad.new_empty(weight.shape) if needs_weight else None
+    grad_bias = grad.new_empty(weight.shape[:1]) if needs_bias else None
+    _extension._C.conv_backward(
+        grad.data_ptr(),
+        input.data_ptr(),
+        weight.data_ptr(),
+        address(grad_input),
+        address(grad_weight),
+        address(grad_bias),
+        numbers_of(input, weight, grad, stride, padding, dilation, groups),
+        strides_of(grad),
+        strides_of(input),
+        strides_of(grad if grad_input is None else grad_input),
+        _extension.DTYPE_CODES[grad.dtype],
+        torch.get_num_threads(),
+    )
+    return grad_input, grad_weight, grad_bias
