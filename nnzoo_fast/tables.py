@@ -1,7 +1,7 @@
 """Where the packed GEMM beats stock torch, as measured: the shipped tables behind `pays`.
 
-Stock torch runs float32 and float64 products on MKL, which is near the peak of Intel CPUs and of AMD's Zen 4, but uses a
-third of Zen 5; bfloat16 goes to oneDNN, which has native bfloat16 instructions where the CPU has them.
+Stock torch runs float32 and float64 products on MKL, which is near the peak of Intel CPUs and of AMD's Zen 4, but uses
+a third of Zen 5; bfloat16 goes to oneDNN, which has native bfloat16 instructions where the CPU has them.
 """
 
 from __future__ import annotations

@@ -115,14 +115,20 @@ def test_sdist_gives_a_relocatable_wheel_without_torch(tmp_path):
     (sdist,) = (tmp_path / "sdist").iterdir()
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"setup.py", "csrc/module.cpp", "csrc/common/bind.h", "tests/test_build.py", "Makefile"} <= names
+    sources = {
+        str(path.relative_to(ROOT))
+        for directory in ("nnzoo_fast", "csrc", "tests", "build_support")
+        for path in (ROOT / directory).rglob("*")
+        if path.is_file() and path.suffix not in {".so", ".pyc"}
+    }
+    assert {"setup.py", "Makefile", "constraints.txt", "LICENSE", *sources} <= names
     assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
 
     wheel, _ = pip_wheel(sdist, tmp_path / "wheel")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         module = archive.read("nnzoo_fast/_C" + SUFFIX)
-    assert {"nnzoo_fast/py.typed", "nnzoo_fast/ops/linear/reference.py"} <= names
+    assert {"nnzoo_fast/py.typed", *(source for source in sources if source.startswith("nnzoo_fast/"))} <= names
     assert not [name for name in names if name.startswith(("csrc", "tests", "build_support")) or "_cuemu" in name]
     assert f"{sys.implementation.cache_tag.replace('cpython-', 'cp')}-linux" in wheel.name
     assert str(tmp_path).encode() not in module and str(ROOT).encode() not in module
@@ -131,9 +137,12 @@ def test_sdist_gives_a_relocatable_wheel_without_torch(tmp_path):
     done = run_python(
         """
         import torch, nnzoo_fast
+        from importlib.metadata import distribution
         from nnzoo_fast import _extension
         x = torch.randn(7, 5, dtype=torch.float64)
         torch.testing.assert_close(nnzoo_fast.ops.linear(x, x, backend="cpu"), torch.nn.functional.linear(x, x))
+        (script,) = distribution("nnzoo-fast").entry_points
+        assert script.name == "nnzoo-fast" and callable(script.load())
         print(_extension._C.__file__, nnzoo_fast.__version__)
         """,
         installed,
