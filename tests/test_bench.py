@@ -1,0 +1,254 @@
+"""The benchmarks: fair timings, honest rows, whole files."""
+
+import dataclasses
+import json
+import math
+import os
+import types
+
+import pytest
+import torch
+
+from nnzoo_fast import _extension, backends, charts, machine
+from nnzoo_fast.benchmark import ops, report, session, timing
+from nnzoo_fast.machine import Machine, Roof
+from nnzoo_fast.page import Cell, Page, replacing, writable_folder
+from nnzoo_fast.spec import BenchCase, Call, all_specs
+
+needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
+
+LINEAR = all_specs()["linear"]
+ROOF = Roof(flops=100e9, bytes=10e9)
+FAST = ops.Settings(seconds=0.02, compile=False)
+
+
+def case(flops, moved, **changes):
+    def make(maker):
+        return Call((maker.normal(64, 32), maker.normal(16, 32), maker.normal(16)))
+
+    return BenchCase("tiny", make, flops, moved, **changes)
+
+
+TINY = dataclasses.replace(LINEAR, bench=[case(2 * 64 * 32 * 16, 4 * 64 * 48)], samples=LINEAR.samples[:3])
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only `clock.wait` moves, so that timings can be told to the digit on a busy machine."""
+
+    class Clock:
+        now = 0.0
+
+        def wait(self, seconds):
+            self.now += seconds
+
+    made = Clock()
+    monkeypatch.setattr(timing, "time", types.SimpleNamespace(perf_counter=lambda: made.now))
+    return made
+
+
+def test_quartiles():
+    assert timing.quartiles([3.0]) == (3.0, 3.0, 3.0)
+    assert timing.quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
+
+
+def test_candidates_take_turns_and_drift_cancels(clock):
+    order = []
+
+    def candidate(name, seconds):
+        def call(number):
+            order.append(name)
+            clock.wait(seconds * (1 + number))  # the machine gets slower and slower
+
+        return call
+
+    found, failures = timing.interleave({"a": candidate("a", 1e-3), "b": candidate("b", 3e-3)}, 0.1)
+    assert not failures and len(found["a"].samples) == len(found["b"].samples) >= 7
+    assert order[4:8] == ["a", "b", "b", "a"]
+    assert found["a"].high > 2 * found["a"].low
+    ratio = timing.Ratio.of(found["a"], found["b"])
+    assert (ratio.low, ratio.median, ratio.high) == pytest.approx((3, 3, 3))
+    assert timing.Ratio.of(found["b"], found["a"]).median == pytest.approx(1 / 3)
+
+
+def test_the_first_call_stands_apart(clock):
+    calls = []
+
+    def warms_up(number):
+        calls.append(number)
+        clock.wait(1.0 if len(calls) == 1 else 1e-5)
+
+    found, _ = timing.interleave({"a": warms_up}, 0.02)
+    assert found["a"].first == 1.0 and found["a"].high == pytest.approx(1e-5)
+    assert len(calls) == 2 + 10 * len(found["a"].samples), "short calls are repeated within a sample"
+
+
+def test_a_candidate_that_raises_is_reported():
+    def broken(number):
+        raise RuntimeError("not today\nat all")
+
+    found, failures = timing.interleave({"good": lambda number: None, "bad": broken}, 0.01)
+    assert list(found) == ["good"] and failures == {"bad": "RuntimeError: not today"}
+
+
+def test_what_is_timed():
+    spec = dataclasses.replace(TINY, bench=[case(1e9, 1e3, quick=True), case(1e3, 1e9, backward=False)])
+    planned = [(job.dtype, job.work, job.cache) for job in ops.jobs(spec, FAST, ROOF)]
+    both = [(torch.float32, "forward", "cold"), (torch.float32, "training", "cold")]
+    assert planned == [*both, (torch.float32, "forward", "cold"), (torch.float32, "forward", "hot")]
+    quick = dataclasses.replace(FAST, quick=True)
+    assert [(job.dtype, job.work, job.cache) for job in ops.jobs(spec, quick, ROOF)] == both
+    every = list(ops.jobs(spec, dataclasses.replace(FAST, every=True), ROOF))
+    assert {job.dtype for job in every} == set(spec.dtypes)
+
+
+def test_cold_inputs_overflow_the_caches(monkeypatch):
+    monkeypatch.setattr(machine, "last_level_cache", lambda: 50_000)
+    job = ops.Job(TINY, TINY.bench[0], torch.float32, "training", "cold")
+    calls = ops.inputs(job, "cpu")
+    size = sum(tensor.numel() * 4 for tensor in calls[0].tensors())
+    assert size * len(calls) > 100_000
+    assert len({call.args[0].data_ptr() for call in calls}) == len(calls)
+    assert all(call.args[0].requires_grad for call in calls)
+    assert len(ops.inputs(dataclasses.replace(job, cache="hot"), "cpu")) == 1
+
+
+def run_tiny(spec=TINY, settings=FAST, work="training"):
+    return ops.run(ops.Job(spec, spec.bench[0], torch.float32, work, "cold"), settings, ROOF)
+
+
+def test_a_row_counts_work_and_names_the_best_peer():
+    (row,) = run_tiny(settings=dataclasses.replace(FAST, backends=("torch",)))
+    assert row.candidate == row.ran_on == "torch" and row.peer == "eager"
+    assert row.flops == 3 * TINY.bench[0].flops
+    assert row.roof_part == pytest.approx(ROOF.floor(row.flops, row.bytes) / row.ours.median)
+
+
+def test_installed_peers_are_measured_against_and_missing_ones_named():
+    def missing(*args):
+        raise ModuleNotFoundError("No module named 'peerless'")
+
+    fast = dataclasses.replace(TINY, peers={"instant": lambda *args: args[0], "peerless": missing})
+    (row,) = run_tiny(fast, dataclasses.replace(FAST, backends=("torch",)), "forward")
+    assert row.peer == "instant" and row.ratio.median < 1
+    assert "peerless" in row.failures["peerless"]
+
+
+@needs_kernels
+def test_a_wrong_kernel_gets_no_ratio(monkeypatch):
+    """Negative control of the gate: one percent off, and the number doesn't count."""
+    assert run_tiny(settings=dataclasses.replace(FAST, backends=("cpu",)))[0].ratio is not None
+    ops._cached_checks.cache_clear()
+
+    def wrong(*args, backend=None):
+        factor = 1.0 if backends.requested("linear") == "reference" else 1.01
+        return LINEAR.function(*args, backend=backend) * factor
+
+    spec = dataclasses.replace(TINY, function=wrong)
+    monkeypatch.setattr(ops.verify, "all_specs", lambda: {"linear": spec})
+    (row,) = run_tiny(spec, dataclasses.replace(FAST, backends=("cpu",)))
+    ops._cached_checks.cache_clear()
+    assert row.checks and row.ratio is None and row.roof_part is None
+    assert report.cells(row)[-1] == "checks fail"
+    assert report.Report(Machine.here(), {}, {}, [row]).failed == [row]
+
+
+def test_a_case_that_can_not_run_is_a_failure():
+    def broken(*args, backend=None):
+        raise RuntimeError("out of luck")
+
+    spec = dataclasses.replace(TINY, function=broken)
+    (row,) = run_tiny(spec, dataclasses.replace(FAST, backends=("torch",)))
+    assert row.ours is None and "out of luck" in report.cells(row)[5]
+    assert report.Report(Machine.here(), {}, {}, [row]).failed == [row]
+
+
+@needs_kernels
+def test_a_session_from_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "all_specs", lambda: {"linear": TINY})
+    seen = []
+    found = session.run([], FAST, lambda *step: seen.append(step))
+    assert seen[-1] == (len(found.rows), len(found.rows), "done")
+    paths = report.write(found, tmp_path)
+    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content["rows"][0]["timings"]["eager"]["rounds"] >= 7
+    assert content["machine"]["threads"] == torch.get_num_threads() and content["roofs"]["float32"]["flops"] > 1e9
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<svg") == 2 and page.endswith("</html>\n")
+    assert "<script" not in page and "<link" not in page and " src=" not in page, "the page loads something"
+    assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
+
+
+@needs_kernels
+def test_the_triad_and_the_peak():
+    module = _extension._C
+    room = [torch.full((1024 + 16,), value) for value in (0.0, 1.0, 2.0)]
+    a, b, c = (tensor.data_ptr() + -tensor.data_ptr() % 64 for tensor in room)
+    module.stream_triad(a, b, c, 3.0, 1024, 2)
+    assert int((room[0] == 7.0).sum()) == 1024
+    with pytest.raises(ValueError, match="aligned"):
+        module.stream_triad(a + 4, b, c, 3.0, 16, 1)
+    assert module.peak_flops(1000, 0, 2) == 2 * module.peak_flops(1000, 0, 1) > 0
+
+
+@needs_kernels
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+def test_pinning_is_undone():
+    before = os.sched_getaffinity(0)
+    with timing.pinned() as worked:
+        if worked:
+            assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
+
+
+def test_roof():
+    assert ROOF.floor(flops=100e9, bytes=1) == 1 and ROOF.floor(flops=1, bytes=20e9) == 2
+    assert ROOF.is_memory_bound(1e9, 1e9) and not ROOF.is_memory_bound(1e12, 1e9)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_a_file_is_whole_or_not_there(tmp_path, stop):
+    target = tmp_path / "index.html"
+    target.write_text("old")
+    with pytest.raises(stop), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise stop
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["index.html"]
+    with replacing(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new" and os.listdir(tmp_path) == ["index.html"]
+
+
+def test_a_page_escapes_and_marks(tmp_path):
+    page = Page("a < b", "lead & more")
+    page.table(["name", "value"], [["<script>", Cell("-1.5", "bad")]])
+    page.write(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "a &lt; b" in text and "&lt;script&gt;" in text and "<script>" not in text
+    assert '<td class="number bad">-1.5</td>' in text and "<td>&lt;script" in text
+    with pytest.raises(OSError):
+        writable_folder(tmp_path / "page.html")
+
+
+def test_charts_draw_what_they_are_given():
+    figure = charts.ratios({"fast": (1.5, 2.0, 2.5), "same": (0.9, 1.0, 1.1), "slow": (0.4, 0.5, 0.6)}, "ratio")
+    bars = figure.axes[0].patches
+    assert [round(bar.get_x() + bar.get_width(), 6) for bar in bars] == [2.0, 1.0, 0.5]
+    colours = [bar.get_facecolor() for bar in bars]
+    assert len(set(colours)) == 3, "faster, equal and slower must look different"
+    curves = charts.loss_curves({"A": {"stock": [2.0, 1.0], "fast": [2.0, 1.5]}})
+    assert [list(line.get_ydata()) for line in curves.axes[0].lines] == [[2.0, 1.0], [2.0, 1.5]]
+    assert charts.svg(figure).startswith("<svg")
+
+
+def test_the_summary_does_not_hide_losses():
+    def row(ratio):
+        times = timing.Timing(1.0, 1.0, 1.0, 1.0, [1.0])
+        found = timing.Ratio(ratio * 0.99, ratio, ratio * 1.001)
+        return ops.Row("op", "case", "float32", "forward", "cold", "ours", "cpu", 1, 1, False, [], {"ours": times}, {},
+                       "eager", found, 1.0)  # fmt: skip
+
+    text = report.summary(report.Report(Machine.here(), {}, {}, [row(2.0), row(0.5)]))
+    assert "1.00 times" in text and "slower in 1" in text
+    assert math.isclose(row(2.0).ratio.median, 2.0)
