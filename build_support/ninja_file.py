@@ -26,12 +26,9 @@ from build_support.toolchain import Command, cuda_include_flags, find_nvcc, pyth
 
 BIND = Path("csrc/common/bind.cpp")
 BASELINE = {"baseline": []}
-X86_ISAS = {
-    **BASELINE,
-    "avx2": ["-mavx2", "-mfma", "-mf16c"],
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"]
-    + ["-mprefer-vector-width=512"],
-}
+FMA_AND_HALF = ["-mfma", "-mf16c"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+X86_ISAS = {**BASELINE, "avx2": ["-mavx2", *FMA_AND_HALF], "avx512": [*AVX512, *FMA_AND_HALF]}
 COMMON_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-fopenmp", "-Wall", "-Wextra"]
 NVCC_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
 
@@ -45,7 +42,7 @@ class NinjaFile:
     settings: Settings
     cxx: Command
     suffix: str = sysconfig.get_config_var("EXT_SUFFIX")
-    _built: dict[Path, None] = field(default_factory=dict)
+    _edges: set[Path] = field(default_factory=set)
 
     def write(self, modules: Iterable[str]) -> Path:
         """Writes build.ninja for `modules`, a selection of "_C", "_cuda" and "_cuemu", and returns its path."""
@@ -132,8 +129,8 @@ class NinjaFile:
 
     def _edge(self, rule: str, source: Path, variant: str, flags: Iterable[str] = ()) -> Path:
         target = self.directory / variant / source.with_suffix(".o")
-        if target not in self._built:
-            self._built[target] = None
+        if target not in self._edges:
+            self._edges.add(target)
             words = " ".join(flag if flag.startswith("$") else quote(flag) for flag in flags)
             self._ninja.build(str(target), rule, str(source), variables={"flags": words})
         return target
