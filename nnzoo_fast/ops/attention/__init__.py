@@ -9,8 +9,10 @@ from nnzoo_fast.front_door import STOCK, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.attention import cpu
 from nnzoo_fast.ops.attention.checks import check
+from nnzoo_fast.ops.attention.layout import allocate, kernels_support
 from nnzoo_fast.ops.attention.reference import reference
 from nnzoo_fast.random import new_seed
+from nnzoo_fast.triton_support import triton_row, triton_supports
 
 __all__ = ["attention", "operation", "reference", "scaled_dot_product_attention"]
 
@@ -82,26 +84,16 @@ def stock(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sca
     )
 
 
-def leading_shape(query, key, value, enable_gqa: bool) -> tuple[int, ...]:
-    """The output's dimensions before the last two."""
-    if enable_gqa:
-        batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
-        return (*batch, query.shape[-3])
-    return tuple(torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2]))
-
-
-def allocate(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, training):
-    rows = (*leading_shape(query, key, value, enable_gqa), query.shape[-2])
-    output = query.new_empty((*rows, value.shape[-1]))
-    sums = torch.float64 if query.dtype == torch.float64 else torch.float32
-    return output, query.new_empty((2, *rows) if training else 0, dtype=sums)
-
-
 def flops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
     rows = 1
     for size in query[:-2]:
         rows *= size
     return 2 * rows * query[-2] * key[-2] * (query[-1] + value[-1])
+
+
+def triton_supports_call(*args):
+    able, reason = kernels_support(*args)
+    return triton_supports(args[0]) if able else (able, reason)
 
 
 operation = Operation(
@@ -112,7 +104,10 @@ operation = Operation(
     allocate=allocate,
     reference=reference,
     stock=stock,
-    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    table=(
+        Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        triton_row("nnzoo_fast.ops.attention.triton_kernels", triton_supports_call),
+    ),
     check=check,
     autocast="lower",
     flops=flops,

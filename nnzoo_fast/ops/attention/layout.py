@@ -1,0 +1,77 @@
+"""A call of `attention` as its kernels see it: what is allocated, and the tensors in four dimensions."""
+
+import torch
+
+from nnzoo_fast.backends import Verdict
+
+NO_MASK, BOOLEAN_MASK, ADDITIVE_MASK = range(3)
+"""The codes of `enum class MaskKind` in csrc/ops/attention/attention.h."""
+
+
+def kernels_support(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed) -> Verdict:
+    """What every kernel asks of a call, beside its device and dtype."""
+    if enable_gqa and key.shape[-3] != value.shape[-3]:
+        return False, f"key has {key.shape[-3]} heads and value {value.shape[-3]}"
+    if dropout_p > 0 and seed is None:
+        return False, "dropout without a seed"
+    return True, ""
+
+
+def leading_shape(query, key, value, enable_gqa: bool) -> tuple[int, ...]:
+    """The output's dimensions before the last two."""
+    if enable_gqa:
+        batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+        return (*batch, query.shape[-3])
+    return tuple(torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2]))
+
+
+def allocate(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, training):
+    rows = (*leading_shape(query, key, value, enable_gqa), query.shape[-2])
+    output = query.new_empty((*rows, value.shape[-1]))
+    sums = torch.float64 if query.dtype == torch.float64 else torch.float32
+    return output, query.new_empty((2, *rows) if training else 0, dtype=sums)
+
+
+def heads_of(tensor: torch.Tensor, lead: tuple[int, ...]) -> torch.Tensor:
+    """`tensor` broadcast to the leading dimensions `lead`, as [B, H, length, size] with adjacent features."""
+    if tensor.shape[:-2] != lead:
+        tensor = tensor.expand(*lead, *tensor.shape[-2:])
+    if tensor.dim() != 4:
+        batch = 1
+        for size in lead[:-1]:
+            batch *= size
+        tensor = tensor.reshape(batch, lead[-1] if lead else 1, *tensor.shape[-2:])
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] <= 1 else tensor.contiguous()
+
+
+class Layout:
+    """A call as the kernels see it: four-dimensional views, and copies where strides leave no other way."""
+
+    def __init__(self, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
+        self.lead = leading_shape(query, key, value, enable_gqa)
+        self.kv_lead = (*self.lead[:-1], key.shape[-3]) if enable_gqa else self.lead
+        self.query = heads_of(query, self.lead)
+        self.key, self.value = heads_of(key, self.kv_lead), heads_of(value, self.kv_lead)
+        self.sums = torch.float64 if query.dtype == torch.float64 else torch.float32
+        batch, heads, queries, head_dim = self.query.shape
+        self.sizes = (batch, heads, self.key.shape[1], queries, key.shape[-2], head_dim, value.shape[-1])
+        self.dropout_p, self.is_causal, self.seed = dropout_p, is_causal, seed
+        self.scale = max(head_dim, 1) ** -0.5 if scale is None else scale
+        self.mask, self.mask_kind = None, NO_MASK
+        if attn_mask is not None:
+            boolean = attn_mask.dtype == torch.bool
+            self.mask_kind = BOOLEAN_MASK if boolean else ADDITIVE_MASK
+            self.mask = self.scores_view(attn_mask if boolean else attn_mask.to(self.sums))
+
+    def scores_view(self, mask: torch.Tensor) -> torch.Tensor:
+        """A tensor that broadcasts to the scores, as [B, H, L, S]."""
+        batch, heads, _, queries, keys, _, _ = self.sizes
+        if mask.dim() > 4 or len(self.lead) > 2:
+            mask = mask.expand(*self.lead, queries, keys).reshape(batch, heads, queries, keys)
+        return mask.expand(batch, heads, queries, keys)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no query: nothing to compute, no gradient."""
+        batch, heads, _, queries, *_ = self.sizes
+        return batch * heads * queries == 0
