@@ -7,9 +7,10 @@ keys and initial weights are torch.nn's.
 import torch
 
 from nnzoo_fast.nn import functional
+from nnzoo_fast.nn.attention import MultiheadAttention
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 
-__all__ = ["LazyLinear", "Linear", "functional"]
+__all__ = ["LazyLinear", "Linear", "MultiheadAttention", "functional"]
 
 
 def __getattr__(name: str):
