@@ -220,6 +220,28 @@ def test_bad_setting_is_an_error(toy, setting, message):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("asked", "nvcc", "modules"),
+    [
+        ("auto", None, "_C"),
+        ("auto", "nvcc", "_C _cuda"),
+        ("0", "nvcc", "_C"),
+        ("1", "nvcc", "_C _cuda"),
+        ("1", None, "nnzoo_fast: NNZOO_BUILD_CUDA=1, but nvcc is neither on PATH nor in /usr/local/cuda/bin"),
+    ],
+)
+def test_cuda_module_is_built_where_nvcc_is_and_it_is_wanted(asked, nvcc, modules):
+    code = f"""
+        from build_support import command
+        command.find_nvcc = lambda: {nvcc!r}
+        print(*(extension.name.removeprefix("nnzoo_fast.") for extension in command.extensions()))
+    """
+    settings = {"NNZOO_BUILD_CUDA": asked, "NNZOO_BUILD_CUEMU": "0"}
+    done = run(sys.executable, "-c", textwrap.dedent(code), cwd=ROOT, **settings)
+    assert (done.stdout + done.stderr).strip() == modules
+    assert (done.returncode == 0) == modules.startswith("_C")
+
+
 def test_touching_one_kernel_rebuilds_that_kernel_only(toy):
     add_op(toy, "other")
     isas = _extension._C.build_info()["isas"]
