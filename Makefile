@@ -17,7 +17,7 @@ STAMP := $(if $(READY),,$(VENV)/.ready)
 CXX_SOURCES := find csrc tests -regex '.*\.\(h\|cpp\|cu\|cuh\)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test bench lint format clean venv
+.PHONY: help build test bench lint format readme clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ format: $(STAMP) ## put everything into the house format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 	$(CXX_SOURCES) | PATH="$(dir $(RUN)):$$PATH" xargs clang-format -i
+
+readme: build ## rewrite the generated tables of README.md
+	$(RUN) tools/readme.py
 
 venv: $(STAMP) ## make the virtual environment only
 

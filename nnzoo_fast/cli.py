@@ -77,8 +77,9 @@ def verify_command(
     _known(op or [], specs, "operation")
     if backend is not None:
         _known([backend], _backends(specs.values()) - {REFERENCE_BACKEND}, "backend")
-        if not verify.targets(backend):
-            raise Mistake(f"backend {backend!r} can't run on this machine; here are {', '.join(_backends_here())}")
+        if not any(verify.targets(specs[name], backend) for name in op or specs):
+            here = dict.fromkeys(target.backend for spec in specs.values() for target in verify.targets(spec))
+            raise Mistake(f"backend {backend!r} can't run that on this machine; here are {', '.join(here)}")
     console = _console(stderr=as_json)
     with _progress(console) as advance:
         rows = verify.verify(op, backend, lambda label: advance(None, None, label))
@@ -147,10 +148,6 @@ def _known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
 def _backends(specs: Iterable[OpSpec]) -> set[str]:
     tables = [row.name for spec in specs for row in _first_call(spec)[0].table]
     return {*tables, STOCK_BACKEND, REFERENCE_BACKEND}
-
-
-def _backends_here() -> list[str]:
-    return list(dict.fromkeys(target.backend for target in verify.targets()))
 
 
 def _first_call(spec: OpSpec):

@@ -62,15 +62,21 @@ class Row:
         return not self.failures
 
 
-def targets(backend: str | None = None) -> list[Target]:
-    """Every place where kernels run on this machine, or those of one backend; stock torch stands at the end."""
+def targets(spec: OpSpec, backend: str | None = None) -> list[Target]:
+    """Where the kernels of an operation run on this machine, or those of one backend; stock torch stands at the end.
+
+    The emulated CUDA kernels, which are slow, run only when `backend` names them.
+    """
+    call = spec.samples[0].make(Maker())
+    operation = reached_by(spec.function, *call.args, **call.kwargs)[0]
     found = []
-    if _extension._C is not None:
-        found += [Target("cpu", isa=isa) for isa in _extension._C.isas()]
-    if _extension.load("_cuemu") is not None and backend == "cuemu":
-        found.append(Target("cuemu"))
-    if torch.cuda.is_available():
-        found += [Target("cuda", "cuda"), Target("triton", "cuda")]
+    for row in operation.table:
+        if row.name.startswith("cpu") and _extension._C is not None:
+            found += [Target(row.name, isa=isa) for isa in _extension._C.isas()]
+        elif row.name == "cuemu" and backend == "cuemu" and _extension.load("_cuemu") is not None:
+            found.append(Target("cuemu"))
+        elif row.name in ("cuda", "triton") and torch.cuda.is_available():
+            found.append(Target(row.name, "cuda"))
     found.append(Target(STOCK_BACKEND))
     return [target for target in found if backend in (None, target.backend)]
 
@@ -86,8 +92,9 @@ def verify(
     specs = all_specs()
     rows = []
     for name in ops or specs:
-        for target in targets(backend):
-            for dtype in dtypes_on(specs[name], target):
+        for target in targets(specs[name], backend):
+            # Stock torch is the yardstick in every dtype but float64, where it is held against the reference.
+            for dtype in [torch.float64] if target.backend == STOCK_BACKEND else specs[name].dtypes:
                 if progress:
                     progress(f"{name}, {target}, {short(dtype)}")
                 rows.append(check(specs[name], target, dtype))
@@ -95,15 +102,6 @@ def verify(
             progress(f"{name}, control")
         rows.append(control(specs[name]))
     return rows
-
-
-def dtypes_on(spec: OpSpec, target: Target) -> list[torch.dtype]:
-    """Stock torch is the yardstick in every dtype but float64, where it is held against the reference."""
-    if target.backend == STOCK_BACKEND:
-        return [torch.float64]
-    maker = spec.samples[0].make(Maker())
-    operation = reached_by(spec.function, *maker.args, **maker.kwargs)[0]
-    return list(spec.dtypes) if any(row.name == target.backend for row in operation.table) else []
 
 
 def check(spec: OpSpec, target: Target, dtype: torch.dtype, function: Callable | None = None) -> Row:

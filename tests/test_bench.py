@@ -9,8 +9,8 @@ import types
 import pytest
 import torch
 
-from nnzoo_fast import _extension, backends, charts, machine
-from nnzoo_fast.benchmark import ops, report, session, timing
+from nnzoo_fast import _extension, backends, charts, machine, recipes
+from nnzoo_fast.benchmark import models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.spec import BenchCase, Call, all_specs
@@ -168,7 +168,7 @@ def test_a_session_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "all_specs", lambda: {"linear": TINY})
     seen = []
     found = session.run([], FAST, lambda *step: seen.append(step))
-    assert seen[-1] == (len(found.rows), len(found.rows), "done")
+    assert seen[-1][2] == "done" and len(found.rows) == 2
     paths = report.write(found, tmp_path)
     assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
     content = json.loads((tmp_path / "bench.json").read_text())
@@ -178,6 +178,18 @@ def test_a_session_from_end_to_end(tmp_path, monkeypatch):
     assert page.count("<svg") == 2 and page.endswith("</html>\n")
     assert "<script" not in page and "<link" not in page and " src=" not in page, "the page loads something"
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_row(monkeypatch):
+    monkeypatch.delenv("NNZOO_DATA", raising=False)
+    recipe = recipes.all_recipes(families=["LeNet"])["LeNet"]
+    row = models.run(recipe, FAST, ROOF)
+    assert row.checks == [] and row.peer == "eager" and row.ratio is not None
+    # Two convolutions and three linear layers, forward and backward, of which the first needs no input gradient.
+    forward = 2 * 64 * (28**2 * 6 * 25 + 10**2 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10)
+    assert row.flops == 3 * forward - 2 * 64 * 28**2 * 6 * 25
+    monkeypatch.setattr(models, "SAME_RTOL", -1.0)
+    assert models.run(recipe, FAST, ROOF).ratio is None
 
 
 @needs_kernels

@@ -103,7 +103,7 @@ def run(job: Job, settings: Settings, roof: Roof) -> list[Row]:
     if settings.every:
         candidates |= {f"variant {name}": function for name, function in job.spec.variants.items()}
     calls = inputs(job, settings.device)
-    runners = {name: _runner(function, calls, job.work) for name, function in candidates.items()}
+    runners = {name: runner(function, calls, job.work) for name, function in candidates.items()}
     timings, failures = interleave(runners, settings.seconds, device=settings.device)
     peers = [name for name in (EAGER, COMPILED, *job.spec.peers) if name in timings]
     return [_row(job, settings, roof, name, timings, failures, peers) for name in _ours(job, settings)]
@@ -129,7 +129,8 @@ def _ours(job: Job, settings: Settings) -> dict[str, Callable]:
     return {name: functools.partial(job.spec.function, backend=name) for name in settings.backends}
 
 
-def _runner(function: Callable, calls: list[Call], work: str) -> Callable[[int], object]:
+def runner(function: Callable, calls: list[Call], work: str) -> Callable[[int], object]:
+    """Runs `function` on the call of a number, forward alone or with its gradients."""
     if work == FORWARD:
 
         def forward(number: int):

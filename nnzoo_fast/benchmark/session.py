@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from nnzoo_fast.benchmark import ops
+import torch
+
+from nnzoo_fast.allocator import tune_allocator
+from nnzoo_fast.benchmark import models, ops
 from nnzoo_fast.benchmark.ops import Job, Settings
 from nnzoo_fast.benchmark.report import Report
 from nnzoo_fast.benchmark.timing import pinned
@@ -21,16 +24,21 @@ Progress = Callable[[int, int, str], None]
 
 
 def run(names: Sequence[str], settings: Settings, progress: Progress) -> Report:
-    """Times the operations `names` (empty: all)."""
-    specs = [spec for name, spec in all_specs().items() if not names or name in names]
-    dtypes = dict.fromkeys(dtype for spec in specs for dtype in (spec.dtypes if settings.every else spec.dtypes[:1]))
+    """Times what is named, operations or `MODELS`; by default every operation, with `settings.every` the models too."""
+    found = all_specs()
+    with_models = MODELS in names or (settings.every and not names)
+    specs = [spec for name, spec in found.items() if name in names or not names]
+    dtypes = {dtype: None for spec in specs for dtype in (spec.dtypes if settings.every else spec.dtypes[:1])}
+    tuned = tune_allocator()
     with pinned() as is_pinned:
-        roofs = {dtype: measure_roof(dtype, settings.device) for dtype in dtypes}
+        roofs = {dtype: measure_roof(dtype, settings.device) for dtype in (torch.float32, *dtypes)}
         planned: list[Job] = [job for spec in specs for job in ops.jobs(spec, settings, roofs[spec.dtypes[0]])]
         rows = []
         for number, job in enumerate(planned):
             progress(number, len(planned), str(job))
             rows += ops.run(job, settings, roofs[job.dtype])
+        if with_models:
+            rows += models.all_rows(settings, roofs[torch.float32], progress)
         progress(len(planned), len(planned), "done")
-    used = {**asdict(settings), "pinned": is_pinned}
+    used = {**asdict(settings), "pinned": is_pinned, "allocator_tuned": tuned}
     return Report(Machine.here(), {short(dtype): roof for dtype, roof in roofs.items()}, used, rows)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+import nnzoo_fast
+
 Batch = tuple[torch.Tensor, ...]
 
 
@@ -43,22 +45,28 @@ class Recipe:
 
 
 class Trainer:
-    """A model with its optimizer, one step at a time."""
+    """A model with its optimizer, one step at a time, on a backend (None: the automatic choice)."""
 
-    def __init__(self, recipe: Recipe, model: torch.nn.Module):
-        self.recipe, self.model = recipe, model
+    def __init__(self, recipe: Recipe, model: torch.nn.Module, backend: str | None = None):
+        self.recipe, self.model, self.backend = recipe, model.train(), backend
         self.optimizer = recipe.optimizer(model.parameters())
 
     def step(self, batch: Batch) -> torch.Tensor:
         """One step; returns the loss before it, a scalar."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.recipe.loss(self.model, batch)
-        loss.backward()
-        self.optimizer.step()
+        with nnzoo_fast.backend(self.backend):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self.recipe.loss(self.model, batch)
+            loss.backward()
+            self.optimizer.step()
         return loss.detach()
+
+    def evaluate(self) -> float:
+        """The recipe's metric now."""
+        with nnzoo_fast.backend(self.backend):
+            return self.recipe.evaluate(self.model)
 
 
 def train(recipe: Recipe, model: torch.nn.Module, seed: int = 0, steps: int | None = None) -> list[float]:
     """Trains `model` for `steps` (default: the recipe's) on batches drawn with `seed`; returns every step's loss."""
-    trainer, generator = Trainer(recipe, model.train()), torch.Generator().manual_seed(seed)
+    trainer, generator = Trainer(recipe, model), torch.Generator().manual_seed(seed)
     return [float(trainer.step(recipe.batch(generator))) for _ in range(recipe.steps if steps is None else steps)]

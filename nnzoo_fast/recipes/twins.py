@@ -77,11 +77,25 @@ class Comparison:
         return found
 
 
-Accelerator = Callable[[torch.nn.Module], torch.nn.Module]
+Change = Callable[[torch.nn.Module], torch.nn.Module]
+
+
+def twins_of(recipe: Recipe, seed: int, change: Change | None = None) -> dict[str, Trainer]:
+    """A fresh model of this seed on nnzoo_fast, and its copy on torch.nn's own layers.
+
+    Layers that torch.nn has no class for run on stock operators because the stock trainer asks for that backend.
+
+    Args:
+        change: applied to the fast twin.
+    """
+    torch.manual_seed(seed)
+    fast = recipe.model()
+    stock = nnzoo_fast.restore(copy.deepcopy(fast))
+    return {STOCK: Trainer(recipe, stock, STOCK_BACKEND), FAST: Trainer(recipe, change(fast) if change else fast)}
 
 
 def train_twins(
-    recipe: Recipe, seed: int, advance: Callable[[], None], steps: int | None = None, change: Accelerator | None = None
+    recipe: Recipe, seed: int, advance: Callable[[], None], steps: int | None = None, change: Change | None = None
 ) -> dict[str, Run]:
     """One pair. The sides take turns step by step, so that drift of the machine hits both.
 
@@ -90,31 +104,20 @@ def train_twins(
         steps: default the recipe's.
         change: applied to the fast twin before training.
     """
-    torch.manual_seed(seed)
-    fast = recipe.model().train()
-    stock = nnzoo_fast.restore(copy.deepcopy(fast))
-    trainers = {STOCK: Trainer(recipe, stock), FAST: Trainer(recipe, change(fast) if change else fast)}
-    runs = {STOCK: Run(), FAST: Run()}
+    trainers, runs = twins_of(recipe, seed, change), {STOCK: Run(), FAST: Run()}
     generator = torch.Generator().manual_seed(seed)
     for number in range(recipe.steps if steps is None else steps):
         batch = recipe.batch(generator)
         for side in (STOCK, FAST) if number % 2 else (FAST, STOCK):
-            _timed_step(side, trainers[side], batch, runs[side])
+            timed_step(trainers[side], batch, runs[side])
         advance()
     for side, run in runs.items():
-        with nnzoo_fast.backend(_backend_of(side)):
-            run.metric = recipe.evaluate(trainers[side].model)
+        run.metric = trainers[side].evaluate()
     return runs
 
 
-def _timed_step(side: str, trainer: Trainer, batch: Batch, run: Run) -> None:
-    with nnzoo_fast.backend(_backend_of(side)):
-        start = time.perf_counter()
-        loss = trainer.step(batch)
-        run.seconds.append(time.perf_counter() - start)
+def timed_step(trainer: Trainer, batch: Batch, run: Run) -> None:
+    start = time.perf_counter()
+    loss = trainer.step(batch)
+    run.seconds.append(time.perf_counter() - start)
     run.losses.append(float(loss))
-
-
-def _backend_of(side: str) -> str | None:
-    """Layers that torch.nn has no class for run on stock operators only inside this backend."""
-    return STOCK_BACKEND if side == STOCK else None
