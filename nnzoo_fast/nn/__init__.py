@@ -8,9 +8,11 @@ import torch
 
 from nnzoo_fast.nn import functional
 from nnzoo_fast.nn.attention import MultiheadAttention
+from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
+from nnzoo_fast.nn.message_passing import MessagePassing
 
-__all__ = ["LazyLinear", "Linear", "MultiheadAttention", "functional"]
+__all__ = ["GCNConv", "LazyLinear", "Linear", "MessagePassing", "MultiheadAttention", "functional", "gcn_norm"]
 
 
 def __getattr__(name: str):

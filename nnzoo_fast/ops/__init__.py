@@ -8,5 +8,6 @@ from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.gather_scatter import gather_scatter
 from nnzoo_fast.ops.linear import linear
+from nnzoo_fast.ops.scatter import scatter
 
-__all__ = ["attention", "conv", "gather_scatter", "linear"]
+__all__ = ["attention", "conv", "gather_scatter", "linear", "scatter"]

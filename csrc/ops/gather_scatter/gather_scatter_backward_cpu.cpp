@@ -49,26 +49,31 @@ class Backward {
   void find_shares(std::int64_t span, int r) const {
     for_each_row_tile<T>(
         args_.in, args_.features, span, weighted, args_.threads, args_.valid,
-        [&](auto shape, const TilePlace& place, std::int64_t target) {
-          using Shape = decltype(shape);
-          const std::int64_t row = target * args_.features;
-          const Tile<T, Shape> best = load_tile<Shape, T>(out(r) + row, place);
-          Tile<T, Shape> ties = filled<Shape>(T(0));
-          for_each_edge<true>(
-              args_.in, args_.in.start[target], args_.in.start[target + 1],
-              [&](std::int32_t source) { prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place); },
-              [&](std::int32_t source, std::int32_t edge) {
-                const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
+        [&](auto shape, const TilePlace& place, std::int64_t target) { share_row(shape, place, target, r); });
+  }
+
+  template <class Shape>
+  NNZOO_INLINE void share_row(Shape, const TilePlace& place, std::int64_t target, int r) const {
+    const std::int64_t row = target * args_.features;
+    const Tile<T, Shape> best = load_tile<Shape, T>(out(r) + row, place);
+    Tile<T, Shape> ties = filled<Shape>(T(0));
+    for_each_edge<true>(
+        args_.in, args_.in.start[target], args_.in.start[target + 1],
+        [&](std::int32_t source, std::int32_t edge) NNZOO_PREFETCHING {
+          weights_.prefetch(edge, place);
+          prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place);
+        },
+        [&](std::int32_t source, std::int32_t edge) {
+          const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
 #pragma GCC unroll 8
-                for (int i = 0; i < Shape::vectors; ++i) {
-                  ties.v[i] += one_if(weights_.template message<Shape>(x.v[i], edge, place, i) == best.v[i]);
-                }
-              });
-          Tile<T, Shape> part = load_tile<Shape, T>(grad(r) + row, place);
-#pragma GCC unroll 8
-          for (int i = 0; i < Shape::vectors; ++i) part.v[i] = part.v[i] / ties.v[i];
-          store_tile<Shape>(part, share(r) + row, place);
+          for (int i = 0; i < Shape::vectors; ++i) {
+            ties.v[i] += one_if(weights_.template message<Shape>(x.v[i], edge, place, i) == best.v[i]);
+          }
         });
+    Tile<T, Shape> part = load_tile<Shape, T>(grad(r) + row, place);
+#pragma GCC unroll 8
+    for (int i = 0; i < Shape::vectors; ++i) part.v[i] = part.v[i] / ties.v[i];
+    store_tile<Shape>(part, share(r) + row, place);
   }
 
   void find_grad_x(std::int64_t span) const {
@@ -86,11 +91,11 @@ class Backward {
     switch (args_.reduces[r]) {
       case Reduce::sum:
         return add_rows<Shape, true, weighted>(
-            args_.out_of, source, grad(r), args_.features, place,
+            args_.out_of, source, grad(r), args_.features, weights_, place,
             [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
       case Reduce::mean:
         return add_rows<Shape, true, true>(
-            args_.out_of, source, grad(r), args_.features, place,
+            args_.out_of, source, grad(r), args_.features, weights_, place,
             [&](std::int32_t target, std::int32_t edge, int i) {
               const Vec<T> part = Vec<T>::set(into_mean(target));
               if constexpr (weighted) return part * weights_.template at<Shape>(edge, place, i);
@@ -110,7 +115,8 @@ class Backward {
     const T* const parts = share(r);
     for_each_edge<true>(
         args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1],
-        [&](std::int32_t target) {
+        [&](std::int32_t target, std::int32_t edge) NNZOO_PREFETCHING {
+          weights_.prefetch(edge, place);
           prefetch_tile<Shape, T>(best + target * args_.features, place);
           prefetch_tile<Shape, T>(parts + target * args_.features, place);
         },
@@ -141,14 +147,16 @@ class Backward {
         while (in.start[target + 1] <= k) ++target;
         const std::int64_t ahead = k + kEdgesAhead < in.num_edges ? k + kEdgesAhead : in.num_edges - 1;
         prefetch_row(x_ + in.node[ahead] * args_.x_stride);
+        __builtin_prefetch(static_cast<S*>(args_.grad_weight) + in.edge[ahead] * args_.heads, 1, 2);
+        weights_.prefetch(in.edge[ahead], TilePlace{0, 0, 0});
         weight_of_edge(span, static_cast<std::int32_t>(target), in.node[k], in.edge[k]);
       }
     });
   }
 
-  void prefetch_row(const S* row) const {
+  NNZOO_INLINE void prefetch_row(const S* row) const {
     constexpr std::int64_t most = 1024 / sizeof(S), line = 64 / sizeof(S);
-    for (std::int64_t f = 0; f < args_.features && f < most; f += line) prefetch(row + f);
+    for (std::int64_t f = 0; f < args_.features && f < most; f += line) prefetch_far(row + f);
   }
 
   // The last group that starts at or before this position.

@@ -76,7 +76,7 @@ class Forward {
   template <class Shape>
   NNZOO_INLINE void add(const TilePlace& place, std::int64_t target, Tile<T, Shape>& sum) const {
     add_rows<Shape, prefetching, weighted>(
-        args_.in, target, x_, args_.x_stride, place,
+        args_.in, target, x_, args_.x_stride, weights_, place,
         [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
   }
 
@@ -85,7 +85,10 @@ class Forward {
     best = filled<Shape>(Op::template identity<T>());
     for_each_edge<prefetching>(
         args_.in, args_.in.start[target], args_.in.start[target + 1],
-        [&](std::int32_t source) { prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place); },
+        [&](std::int32_t source, std::int32_t edge) NNZOO_PREFETCHING {
+          weights_.prefetch(edge, place);
+          prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place);
+        },
         [&](std::int32_t source, std::int32_t edge) {
           const Tile<T, Shape> row = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
 #pragma GCC unroll 8

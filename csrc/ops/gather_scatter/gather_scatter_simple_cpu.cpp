@@ -1,26 +1,24 @@
 // The lower rungs of the ladder, as one would first write them: one loop over edges, then one over rows.
 #include "common/parallel.h"
+#include "common/scratch.h"
 #include "ops/gather_scatter/schedule.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
 namespace {
 
-template <class T, class S>
-NNZOO_INLINE void combine(Reduce reduce, T message, S* out) {
-  const T before = to_float(*out);
+template <class T>
+NNZOO_INLINE T combine(Reduce reduce, T before, T message) {
   switch (reduce) {
     case Reduce::sum:
     case Reduce::mean:
-      *out = from_float<S>(before + message);
-      return;
+      return before + message;
     case Reduce::max:
-      if (message > before || message != message) *out = from_float<S>(message);
-      return;
+      return message > before || message != message ? message : before;
     case Reduce::min:
-      if (message < before || message != message) *out = from_float<S>(message);
-      return;
+      return message < before || message != message ? message : before;
   }
+  return before;
 }
 
 template <class S>
@@ -32,7 +30,8 @@ class Simple {
       : args_(args),
         x_(static_cast<const S*>(args.x)),
         weight_(static_cast<const S*>(args.weight)),
-        out_(static_cast<S*>(args.out)) {}
+        out_(static_cast<S*>(args.out)),
+        sums_(scratch_.take<T>(args.in.num_groups * args.features)) {}
 
   // Edge by edge in the order of their sources: two edges may meet in a target, so threads would need locks.
   void push() const {
@@ -63,40 +62,40 @@ class Simple {
   }
 
  private:
-  S* row(int r, std::int64_t target) const { return out_ + (r * args_.in.num_groups + target) * args_.features; }
-
   T size(std::int64_t target) const { return T(args_.in.start[target + 1] - args_.in.start[target]); }
 
   void start_row(int r, std::int64_t target) const {
     T value = T(0);
-    if (args_.reduces[r] == Reduce::max) value = -T(__builtin_inf());
-    if (args_.reduces[r] == Reduce::min) value = T(__builtin_inf());
-    for (std::int64_t f = 0; f < args_.features; ++f) {
-      row(r, target)[f] = from_float<S>(size(target) > 0 ? value : T(0));
-    }
+    if (args_.reduces[r] == Reduce::max && size(target) > 0) value = -T(__builtin_inf());
+    if (args_.reduces[r] == Reduce::min && size(target) > 0) value = T(__builtin_inf());
+    for (std::int64_t f = 0; f < args_.features; ++f) sums_[target * args_.features + f] = value;
   }
 
   NNZOO_INLINE void add_edge(int r, std::int64_t source, std::int64_t target, std::int64_t edge) const {
     const S* const x = x_ + source * args_.x_stride;
-    S* const out = row(r, target);
+    T* const sums = sums_ + target * args_.features;
     const std::int64_t span = args_.features / args_.heads;
     const Reduce reduce = args_.reduces[r];
     for (std::int64_t head = 0; head < args_.heads; ++head) {
       const T weight = weight_ ? T(to_float(weight_[edge * args_.heads + head])) : T(1);
-      for (std::int64_t f = head * span; f < (head + 1) * span; ++f)
-        combine(reduce, weight * T(to_float(x[f])), out + f);
+      for (std::int64_t f = head * span; f < (head + 1) * span; ++f) {
+        sums[f] = combine(reduce, sums[f], weight * T(to_float(x[f])));
+      }
     }
   }
 
   void finish_row(int r, std::int64_t target) const {
-    if (args_.reduces[r] != Reduce::mean || size(target) == T(0)) return;
-    S* const out = row(r, target);
-    for (std::int64_t f = 0; f < args_.features; ++f) out[f] = from_float<S>(to_float(out[f]) / size(target));
+    const T divisor = args_.reduces[r] == Reduce::mean && size(target) > 0 ? size(target) : T(1);
+    const T* const sums = sums_ + target * args_.features;
+    S* const out = out_ + (r * args_.in.num_groups + target) * args_.features;
+    for (std::int64_t f = 0; f < args_.features; ++f) out[f] = from_float<S>(sums[f] / divisor);
   }
 
   const GatherScatterForward& args_;
+  Scratch scratch_;
   const S *x_, *weight_;
   S* out_;
+  T* sums_;  // [num_targets, features]
 };
 
 }  // namespace

@@ -71,11 +71,14 @@ NNZOO_INLINE void store_tile(const Tile<T, Shape>& tile, S* row, const TilePlace
   }
 }
 
+// Into L2, where more lines can be awaited than in L1.
+NNZOO_INLINE void prefetch_far(const void* address) { __builtin_prefetch(address, 0, 2); }
+
 template <class Shape, class T, class S>
 NNZOO_INLINE void prefetch_tile(const S* row, const TilePlace& place) {
   constexpr int line = 64 / sizeof(S);
 #pragma GCC unroll 16
-  for (int i = 0; i < Shape::vectors * Vec<T>::width; i += line) prefetch(row + place.feature + i);
+  for (int i = 0; i < Shape::vectors * Vec<T>::width; i += line) prefetch_far(row + place.feature + i);
 }
 
 // Calls `body(shape, place)` for the tiles that cut `features` features, made of heads of `span`; no tile crosses a
@@ -123,6 +126,14 @@ struct Weights {
     }
   }
 
+  NNZOO_INLINE void prefetch(std::int32_t edge, const TilePlace& place) const {
+    if constexpr (present) {
+      prefetch_far(data + edge * heads + (kind == WeightKind::per_feature ? place.feature : place.head));
+    } else {
+      (void)edge, (void)place;
+    }
+  }
+
   // The message of one vector, as it would be stored: max and min compare these.
   template <class Shape>
   NNZOO_INLINE Vec<T> message(Vec<T> x, std::int32_t edge, const TilePlace& place, int i) const {
@@ -149,32 +160,43 @@ NNZOO_INLINE void dispatch_weights(const void* weight, std::int64_t features, st
   run(WeightTag<WeightKind::per_head>(), features / heads);
 }
 
-// Rows of x that come up this many edges later are fetched now: about the time that a line takes to arrive.
-constexpr std::int64_t kEdgesAhead = 12;
+// Rows that come up this many edges later are fetched now: about the time that a line takes to arrive.
+constexpr std::int64_t kEdgesAhead = 32;
 
-// Calls `visit(node, edge)` for positions begin..end and `ahead(node)` for a node that comes up later, in any group.
+// g++ takes a function that only prefetches for one without effect, and drops calls that it didn't inline at once.
+#define NNZOO_PREFETCHING __attribute__((always_inline))
+
+// Calls `visit(node, edge)` for positions begin..end and `ahead(node, edge)` for a position that comes up later, in any
+// group.
 template <bool prefetching, class Ahead, class Visit>
 NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t begin, std::int64_t end, const Ahead& ahead,
                                 const Visit& visit) {
   const std::int64_t last = groups.num_edges - 1;
   for (std::int64_t k = begin; k < end; ++k) {
-    if constexpr (prefetching) ahead(groups.node[k + kEdgesAhead < last ? k + kEdgesAhead : last]);
+    if constexpr (prefetching) {
+      const std::int64_t later = k + kEdgesAhead < last ? k + kEdgesAhead : last;
+      ahead(groups.node[later], groups.edge[later]);
+    }
     visit(groups.node[k], groups.edge[k]);
   }
 }
 
-// sum += factor * the rows of the group's nodes; `factor(node, edge, i)` serves vector i, if there are factors.
-template <class Shape, bool prefetching, bool factors, class T, class S, class Factor>
+// sum += factor * the rows of the group's nodes, where `factor(node, edge, i)` gives the factors of vector i, if any.
+template <class Shape, bool prefetching, bool has_factors, class T, class S, class EdgeWeights, class Factor>
 NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S* rows, std::int64_t stride,
-                           const TilePlace& place, const Factor& factor, Tile<T, Shape>& sum) {
+                           const EdgeWeights& weights, const TilePlace& place, const Factor& factor,
+                           Tile<T, Shape>& sum) {
   for_each_edge<prefetching>(
       groups, groups.start[group], groups.start[group + 1],
-      [&](std::int32_t node) { prefetch_tile<Shape, T>(rows + node * stride, place); },
+      [&](std::int32_t node, std::int32_t edge) NNZOO_PREFETCHING {
+        prefetch_tile<Shape, T>(rows + node * stride, place);
+        weights.prefetch(edge, place);
+      },
       [&](std::int32_t node, std::int32_t edge) {
         const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);
 #pragma GCC unroll 8
         for (int i = 0; i < Shape::vectors; ++i) {
-          if constexpr (factors) {
+          if constexpr (has_factors) {
             sum.v[i] = fma(factor(node, edge, i), row.v[i], sum.v[i]);
           } else {
             sum.v[i] += row.v[i];

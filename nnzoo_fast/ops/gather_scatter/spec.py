@@ -102,8 +102,8 @@ def bench(name, nodes, count, features, reduce="sum", weighted=False, quick=Fals
 
     flops = count * features * (2 if weighted else 1)
     values = 2 * nodes * features + nodes + count * (3 if weighted else 1)
-    name = f"{name}-N{nodes}-E{count}-F{features}-{reduce}{'-W' if weighted else ''}"
-    return BenchCase(name, make, flops, 4 * values, quick)
+    label = f"{name}-N{nodes}-E{count}-F{features}-{reduce}{'-W' if weighted else ''}"
+    return BenchCase(label, make, flops, 4 * values, quick)
 
 
 def longest_sum(call: Call) -> int:

@@ -1,0 +1,331 @@
+"""`Graph`, and what the matrix can't say of `gather_scatter`: memory, threads, the ladder, tampered graphs."""
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+
+import matrix
+import pytest
+import torch
+from torch.utils import _pytree
+
+import nnzoo_fast
+from nnzoo_fast import Graph, _extension, group_edges
+from nnzoo_fast.ops import gather_scatter, scatter
+
+SPEC = matrix.SPECS["gather_scatter"]
+needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
+
+
+def random_graph(nodes=50, count=400, weighted=False, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.rand(count, generator=generator) if weighted else None
+    return Graph(torch.randint(0, nodes, (2, count), generator=generator), nodes, edge_weight=weight)
+
+
+def same(one: Graph, other: Graph) -> bool:
+    tensors = [(*graph.groups, graph.edge_index, graph.edge_weight) for graph in (one, other)]
+    return all(a is b if a is None else torch.equal(a, b) for a, b in zip(*tensors, strict=True))
+
+
+def test_groups_keep_the_callers_order():
+    edge_index = torch.tensor([[3, 0, 3, 1], [1, 1, 0, 1]])
+    graph = Graph(edge_index, (4, 3))
+    assert graph.in_start.tolist() == [0, 1, 4, 4]
+    assert graph.in_edge.tolist() == [2, 0, 1, 3] and graph.in_source.tolist() == [3, 3, 0, 1]
+    assert graph.out_start.tolist() == [0, 1, 2, 2, 4]
+    assert graph.out_edge.tolist() == [1, 3, 0, 2] and graph.out_target.tolist() == [1, 1, 1, 0]
+    assert graph.in_degree.tolist() == [1, 3, 0] and graph.out_degree.tolist() == [1, 1, 0, 2]
+    assert (graph.num_sources, graph.num_targets, graph.num_nodes, graph.num_edges) == (4, 3, (4, 3), 4)
+    assert Graph(edge_index).num_nodes == 4
+
+
+@needs_kernels
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("nodes, count", [(1, 5), (7, 0), (300, 100_000), (200_000, 70_000)])
+def test_grouping_is_a_stable_sort_on_any_number_of_threads(threads, nodes, count, monkeypatch):
+    edge_index = torch.randint(0, nodes, (2, count))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for key in (0, 1):
+        expected = group_edges._group_by_sorting(edge_index, key, (nodes, nodes))
+        for ours, theirs in zip(group_edges.group_edges(edge_index, key, nodes, nodes), expected, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_without_the_extension_a_graph_is_the_same(monkeypatch):
+    graph = random_graph()
+    monkeypatch.setattr(_extension, "_C", None)
+    assert same(random_graph(), graph)
+    with pytest.raises(IndexError, match=r"edge_index\[1, 1\] is 2"):
+        Graph(torch.tensor([[0, 1], [1, 2]]), 2)
+
+
+def test_indices_are_copied():
+    edge_index = torch.tensor([[0, 1], [1, 0]])
+    graph = Graph(edge_index, 2)
+    edge_index.fill_(99)
+    assert graph.edge_index.tolist() == [[0, 1], [1, 0]]
+
+
+WRONG = {
+    "list": (([[0], [1]], 2), {}, TypeError, "edge_index"),
+    "float": ((torch.zeros(2, 3), 2), {}, ValueError, "edge_index"),
+    "bool": ((torch.zeros(2, 3, dtype=torch.bool), 2), {}, ValueError, "edge_index"),
+    "one-dimension": ((torch.zeros(4, dtype=torch.int64), 2), {}, ValueError, r"expected \[2, E\]"),
+    "three-rows": ((torch.zeros(3, 4, dtype=torch.int64), 2), {}, ValueError, r"expected \[2, E\]"),
+    "source-high": ((torch.tensor([[0, 5], [0, 0]]), 5), {}, IndexError, r"edge_index\[0, 1\] is 5"),
+    "target-high": ((torch.tensor([[0, 4], [3, 0]]), (5, 3)), {}, IndexError, r"edge_index\[1, 0\] is 3"),
+    "negative": ((torch.tensor([[0, 1], [0, -1]]), 5), {}, IndexError, r"edge_index\[1, 1\] is -1"),
+    "negative-alone": ((torch.tensor([[-2], [-1]]),), {}, IndexError, "is -2"),
+    "no-nodes": ((torch.tensor([[0], [0]]), 0), {}, IndexError, "source"),
+    "nodes-float": ((torch.zeros(2, 0, dtype=torch.int64), 2.0), {}, TypeError, "num_nodes"),
+    "nodes-bool": ((torch.zeros(2, 0, dtype=torch.int64), True), {}, TypeError, "num_nodes"),
+    "nodes-three": ((torch.zeros(2, 0, dtype=torch.int64), (1, 2, 3)), {}, TypeError, "num_nodes"),
+    "nodes-negative": ((torch.zeros(2, 0, dtype=torch.int64), -1), {}, ValueError, "num_nodes"),
+    "nodes-many": ((torch.zeros(2, 0, dtype=torch.int64), 2**31), {}, ValueError, "num_nodes"),
+    "weight-list": ((torch.zeros(2, 1, dtype=torch.int64), 1), {"edge_weight": [1.0]}, TypeError, "edge_weight"),
+    "weight-long": (
+        (torch.zeros(2, 1, dtype=torch.int64), 1),
+        {"edge_weight": torch.ones(2)},
+        ValueError,
+        "edge_weight",
+    ),
+    "weight-scalar": ((torch.zeros(2, 1, dtype=torch.int64), 1), {"edge_weight": torch.ones(())}, ValueError, "rows"),
+    "weight-integer": (
+        (torch.zeros(2, 1, dtype=torch.int64), 1),
+        {"edge_weight": torch.ones(1, dtype=torch.int64)},
+        ValueError,
+        "floating",
+    ),
+}
+
+
+@pytest.mark.parametrize("args, kwargs, exception, message", WRONG.values(), ids=WRONG)
+def test_wrong_graphs_raise(args, kwargs, exception, message):
+    with pytest.raises(exception, match=message):
+        Graph(*args, **kwargs)
+
+
+def test_copies_and_pickles_are_the_same_graph():
+    graph = random_graph(weighted=True)
+    stream = io.BytesIO()
+    torch.save(graph, stream)
+    stream.seek(0)
+    loaded = torch.load(stream, weights_only=True)
+    for twin in (copy.copy(graph), copy.deepcopy(graph), pickle.loads(pickle.dumps(graph)), loaded, graph.to("cpu")):
+        assert same(twin, graph) and repr(twin) == repr(graph)
+    assert copy.deepcopy(graph).edge_index.data_ptr() != graph.edge_index.data_ptr()
+
+
+@pytest.mark.parametrize(
+    "change, exception",
+    [
+        ({"edge_index": torch.tensor([[0, 9], [0, 0]])}, IndexError),
+        ({"num_nodes": (1, 50)}, IndexError),
+        ({"edge_index": "no tensor"}, TypeError),
+        ({"edge_weight": torch.ones(3)}, ValueError),
+    ],
+)
+def test_a_hostile_pickle_raises(change, exception):
+    graph = Graph(torch.tensor([[0, 4], [1, 0]]), 5, edge_weight=torch.ones(2))
+    state = {**graph.__getstate__(), **change}
+
+    class Hostile:
+        def __reduce__(self):
+            return Graph.__new__, (Graph,), state
+
+    with pytest.raises(exception):
+        pickle.loads(pickle.dumps(Hostile()))
+
+
+def test_to_moves_all_tensors_and_casts_weights_only():
+    graph = random_graph(weighted=True).to(torch.float64)
+    assert graph.edge_weight.dtype == torch.float64 and graph.in_start.dtype == torch.int32
+    assert all(tensor.is_meta for tensor in (*graph.to("meta").groups, graph.to("meta").edge_weight))
+    with pytest.raises(TypeError):
+        graph.to(torch.int32)
+
+
+def test_reverse_turns_edges_around():
+    graph = Graph(torch.tensor([[0, 2, 2], [1, 1, 0]]), (3, 2))
+    assert same(graph.reverse(), Graph(graph.edge_index.flip(0), (2, 3)))
+    assert same(graph.reverse().reverse(), graph)
+
+
+def test_a_graph_is_a_pytree():
+    graph = random_graph(weighted=True)
+    leaves, spec = _pytree.tree_flatten((graph, 3))
+    assert sum(isinstance(leaf, torch.Tensor) for leaf in leaves) == 8
+    assert same(_pytree.tree_unflatten(leaves, spec)[0], graph)
+
+
+@pytest.mark.parametrize("reduce", ["sum", ["mean", "max"]])
+def test_a_graph_passes_through_compile_and_its_tensors_are_the_ops_arguments(reduce):
+    torch._dynamo.reset()
+    seen = []
+
+    def keep(module, inputs):
+        seen.append(module)
+        return module
+
+    compiled = torch.compile(lambda x, g: gather_scatter(x, g, None, reduce), fullgraph=True, backend=keep)
+    for seed in (0, 1):
+        x, graph = torch.randn(50, 8), random_graph(weighted=True, seed=seed)
+        torch.testing.assert_close(compiled(x, graph), gather_scatter(x, graph, None, reduce))
+    assert len(seen) == 1, "a second graph of the same size compiles nothing anew"
+    assert "nnzoo_fast.gather_scatter" in seen[0].code
+
+
+def test_a_graph_is_built_inside_a_compiled_function():
+    torch._dynamo.reset()
+
+    def build(x, edge_index):
+        return gather_scatter(x, Graph(edge_index, x.shape[0]))
+
+    x, edge_index = torch.randn(50, 8), random_graph().edge_index
+    compiled = torch.compile(build, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x, edge_index), build(x, edge_index))
+    with pytest.raises(IndexError, match="source"):
+        compiled(x, edge_index + 1)
+
+
+def test_fx_records_the_call():
+    graph = random_graph()
+    traced = torch.fx.symbolic_trace(lambda x: gather_scatter(x, graph, None, ["sum", "max"])[1] * 2)
+    x = torch.randn(50, 3)
+    assert torch.equal(traced(x), gather_scatter(x, graph, reduce="max") * 2)
+
+
+def test_transforms_of_functorch():
+    graph, x = random_graph(weighted=True), torch.randn(4, 50, 3, dtype=torch.float64)
+    graph = graph.to(torch.float64)
+    for reduce in ("sum", "mean", "max"):
+        one_by_one = torch.stack([gather_scatter(row, graph, reduce=reduce) for row in x])
+        torch.testing.assert_close(
+            torch.vmap(lambda row, r=reduce: gather_scatter(row, graph, reduce=r))(x), one_by_one
+        )
+
+
+@needs_kernels
+def test_results_are_bit_equal_on_any_number_of_threads(monkeypatch):
+    """Also with a hub, whose features are then divided among the threads."""
+    graph = random_graph(300, 20_000)
+    hub = graph.edge_index.clone()
+    hub[1, 1000:], hub[0, :15_000] = 7, 3
+    for edges in (graph, Graph(hub, 300)):
+        for dtype in (torch.float32, torch.bfloat16):
+            x, weight = torch.randn(300, 67).to(dtype).requires_grad_(), torch.randn(20_000).to(dtype).requires_grad_()
+            results = []
+            for threads in (1, 2, 3, 8):
+                monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+                out = torch.stack(gather_scatter(x, edges, weight, ["sum", "mean", "max", "min"], backend="cpu"))
+                results.append((out, *torch.autograd.grad(out.float().sin().sum(), (x, weight))))
+            for other in results[1:]:
+                assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("variant", SPEC.variants)
+@pytest.mark.parametrize("dtype", SPEC.dtypes)
+def test_every_rung_of_the_ladder_is_right(variant, dtype):
+    for sample in SPEC.samples:
+        problems = matrix.deviations(SPEC, sample, dtype, SPEC.variants[variant])
+        assert not problems, "\n".join(problems)
+
+
+@needs_kernels
+@pytest.mark.parametrize("reduce", ["sum", "mean", "max"])
+def test_a_million_edges_need_no_buffer_of_messages(reduce):
+    """The peak of memory of forward and backward, in a process of its own; stock torch's is the negative control."""
+    ours, stock = (peak_of(function, reduce) for function in ("gather_scatter", "stock"))
+    messages = 1_000_000 * 64 * 4 / 2**20
+    assert ours < messages, f"{ours:.0f} MiB"
+    assert stock > messages, f"{stock:.0f} MiB"
+
+
+PEAK = """
+import resource, sys, torch
+from nnzoo_fast import Graph
+from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gather_scatter.spec import stock
+torch.set_num_threads(2)
+generator = torch.Generator().manual_seed(0)
+graph = Graph(torch.randint(0, 20_000, (2, 1_000_000), generator=generator), 20_000)
+x, weight = torch.randn(20_000, 64, requires_grad=True), torch.rand(1_000_000, requires_grad=True)
+small = Graph(torch.zeros(2, 3, dtype=torch.int64), 20_000)
+{function}(x, small, torch.ones(3), "{reduce}").sum().backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{function}(x, graph, weight, "{reduce}").sum().backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def peak_of(function: str, reduce: str) -> float:
+    """MiB that the call adds to the peak of the process's memory."""
+    program = PEAK.format(function=function, reduce=reduce)
+    return float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+
+
+TAMPERED = {
+    "start-decreasing": ("in_start", lambda t: t[3].fill_(0), "sum"),
+    "start-beyond": ("in_start", lambda t: t[-1].add_(1), "sum"),
+    "source-high": ("in_source", lambda t: t[5].fill_(50), "max"),
+    "source-negative": ("in_source", lambda t: t[5].fill_(-1), "sum"),
+    "edge-high": ("in_edge", lambda t: t[7].fill_(400), "sum"),
+}
+
+
+@needs_kernels
+@pytest.mark.parametrize("name, tamper, reduce", TAMPERED.values(), ids=TAMPERED)
+@pytest.mark.parametrize("backend", ["cpu", "cpu_pull"])
+def test_a_tampered_graph_raises(name, tamper, reduce, backend):
+    graph = random_graph(weighted=True)
+    tamper(getattr(graph, name))
+    with pytest.raises(IndexError, match="no longer describe a graph"):
+        gather_scatter(torch.randn(50, 3), graph, reduce=reduce, backend=backend)
+
+
+@needs_kernels
+def test_a_tampered_graph_raises_in_backward():
+    for name in ("out_target", "out_edge", "in_source"):
+        graph = random_graph(weighted=True)
+        x, weight = torch.randn(50, 3, requires_grad=True), graph.edge_weight.clone().requires_grad_()
+        out = gather_scatter(x, graph, weight, backend="cpu")
+        getattr(graph, name)[3] = 5000
+        with pytest.raises((IndexError, RuntimeError), match="no longer describe|modified by an inplace"):
+            out.sum().backward()
+
+
+def test_dtypes_are_promoted_as_in_a_product():
+    graph = random_graph()
+    x, weight = torch.randn(50, 4, dtype=torch.bfloat16), torch.rand(400)
+    assert gather_scatter(x, graph, weight).dtype == torch.float32
+    assert gather_scatter(x, graph, weight.to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_weights_that_broadcast_over_leading_features_run_on_stock_torch():
+    graph, x, weight = random_graph(), torch.randn(50, 3, 4), torch.rand(400, 1, 4)
+    expected = gather_scatter(x, graph, weight.expand(400, 3, 4))
+    torch.testing.assert_close(gather_scatter(x, graph, weight), expected)
+    with pytest.raises(nnzoo_fast.BackendError, match="broadcasts"):
+        gather_scatter(x, graph, weight, backend="cpu")
+
+
+@pytest.mark.parametrize("reduce", ["sum", "add", "mean", "max", "min", "amax", "mul", "any"])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_scatter_equals_pyg(reduce, dim):
+    pyg = pytest.importorskip("torch_geometric.utils").scatter
+    src, index = (
+        torch.randn(6, 6, 6).bool() if reduce == "any" else torch.rand(6, 6, 6) + 0.5,
+        torch.randint(0, 4, (6,)),
+    )
+    torch.testing.assert_close(scatter(src, index, dim, 5, reduce), pyg(src, index, dim, 5, reduce))
+    torch.testing.assert_close(scatter(src, index, dim, reduce=reduce), pyg(src, index, dim, reduce=reduce))
+
+
+def test_scatter_reduces_integers():
+    src, index = torch.tensor([3, 1, 2]), torch.tensor([0, 0, 2])
+    assert scatter(src, index).tolist() == [4, 0, 2]
+    assert scatter(src, index, reduce="max").tolist() == [3, 0, 2]
