@@ -12,6 +12,7 @@ from nnzoo_fast.graph import Graph
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.gather_scatter import cpu
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first, reference
+from nnzoo_fast.triton_support import triton_row, triton_supports
 
 __all__ = ["gather_scatter", "operation", "reference"]
 
@@ -127,6 +128,11 @@ def flops(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, o
     return in_source[0] * features * (reduce.count(",") + 1 + (edge_weight is not None))
 
 
+def triton_supports_call(*args):
+    able, reason = cpu.weights_verdict(*args[:2])
+    return triton_supports(args[0]) if able else (able, reason)
+
+
 operation = Operation(
     "gather_scatter",
     "Tensor x, Tensor? edge_weight, Tensor in_start, Tensor in_source, Tensor in_edge, "
@@ -141,6 +147,7 @@ operation = Operation(
             Backend(f"cpu_{walk}", cpu.supports, cpu.forward_by(walk), cpu.backward, only_on_request)
             for walk in cpu.WALKS[:-1]
         ),
+        triton_row("nnzoo_fast.ops.gather_scatter.triton_kernels", triton_supports_call),
     ),
     check=check,
     keeps=keeps,

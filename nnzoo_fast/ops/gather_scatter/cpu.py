@@ -12,11 +12,16 @@ WALKS = ("push", "pull", "registers", "tiled")
 """The rungs of the ladder, in the order of `enum class Walk` in gather_scatter.h."""
 
 
-def supports(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce) -> Verdict:
-    able, reason = cpu_supports(x, "gather_scatter_forward")
-    if able and edge_weight is not None and heads_of(x, edge_weight) is None:
+def supports(x, edge_weight, *others) -> Verdict:
+    able, reason = weights_verdict(x, edge_weight)
+    return cpu_supports(x, "gather_scatter_forward") if able else (able, reason)
+
+
+def weights_verdict(x, edge_weight) -> Verdict:
+    """Whether each weight serves adjacent features, as kernels want it."""
+    if edge_weight is not None and heads_of(x, edge_weight) is None:
         return False, f"edge_weight {list(edge_weight.shape)} broadcasts over a feature dimension that is not the last"
-    return able, reason
+    return True, ""
 
 
 def pays(x, *others) -> Verdict:
