@@ -11,8 +11,19 @@ from nnzoo_fast.nn.attention import MultiheadAttention
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
+from nnzoo_fast.nn.recurrent import LSTM, LSTMCell
 
-__all__ = ["GCNConv", "LazyLinear", "Linear", "MessagePassing", "MultiheadAttention", "functional", "gcn_norm"]
+__all__ = [
+    "GCNConv",
+    "LSTM",
+    "LSTMCell",
+    "LazyLinear",
+    "Linear",
+    "MessagePassing",
+    "MultiheadAttention",
+    "functional",
+    "gcn_norm",
+]
 
 
 def __getattr__(name: str):

@@ -1,0 +1,177 @@
+// The product of a recurrent step, state [n, depth] times weights: few rows, and the same weights at every step. So the
+// weights are packed once a call into panels [depth][vectors][width] that stay in a core's second-level cache, and the
+// state, which changes at every step, is read where it lies, one broadcast element at a time.
+#pragma once
+
+#include "common/gemm_blocking.h"
+#include "common/gemm_pack.h"
+#include "common/parallel.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+// Rows of state in a register tile beside at most 4 vectors of columns: 24 of 32 registers hold sums (AVX-512), 12 of
+// 16 (AVX2), 8 of 16 (SSE2, whose product needs one more).
+#if defined(__AVX512F__)
+constexpr int tile_rows = 6;
+#elif defined(__AVX2__)
+constexpr int tile_rows = 3;
+#else
+constexpr int tile_rows = 2;
+#endif
+
+// out[i][v] = sum over k of a[i * a_stride + k] * panel[k][v].
+template <class T, int rows, int vectors>
+__attribute__((noinline)) void multiply_rows(std::int64_t depth, const T* a, std::int64_t a_stride, const T* panel,
+                                             T* out) {
+  constexpr int width = Vec<T>::width;
+  Vec<T> sum[rows][vectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[i][v] = Vec<T>::zero();
+  }
+  for (std::int64_t k = 0; k < depth; ++k, panel += vectors * width) {
+    Vec<T> b[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) b[v] = Vec<T>::load(panel + v * width);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+      const Vec<T> x = Vec<T>::set(a[i * a_stride + k]);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[i][v].store(out + (i * vectors + v) * width);
+  }
+}
+
+template <class T, int vectors, int rows = tile_rows>
+NNZOO_INLINE void multiply_rows_of(int count, std::int64_t depth, const T* a, std::int64_t a_stride, const T* panel,
+                                   T* out) {
+  if constexpr (rows > 1) {
+    if (count < rows) return multiply_rows_of<T, vectors, rows - 1>(count, depth, a, a_stride, panel, out);
+  }
+  multiply_rows<T, rows, vectors>(depth, a, a_stride, panel, out);
+}
+
+// One panel's product with all `n` rows; `finish(row, sums)` gets each row's `vectors` * width sums. Rows are cut into
+// tiles of nearly equal height, since a low last tile would wait for the panel rather than for its own arithmetic.
+template <class T, int vectors, class Finish>
+NNZOO_INLINE void multiply_panel(std::int64_t n, std::int64_t depth, const T* a, std::int64_t a_stride, const T* panel,
+                                 const Finish& finish) {
+  constexpr int columns = vectors * Vec<T>::width;
+  alignas(64) T tile[tile_rows * columns];
+  const int tiles = static_cast<int>(ceil_div(n, tile_rows));
+  for (int index = 0; index < tiles; ++index) {
+    const Range rows = split_range(n, index, tiles);
+    const int count = static_cast<int>(rows.end - rows.begin);
+    multiply_rows_of<T, vectors>(count, depth, a + rows.begin * a_stride, a_stride, panel, tile);
+    for (int i = 0; i < count; ++i) finish(rows.begin + i, tile + i * columns);
+  }
+}
+
+// Weights as panels of 1, 2 or 4 vectors of columns; `for_threads` makes them as wide as leaves every thread its share.
+template <class T>
+struct ColumnPanels {
+  static constexpr int width = Vec<T>::width;
+  std::int64_t depth, columns, panels;
+  int vectors;
+  T* data = nullptr;
+
+  ColumnPanels(std::int64_t depth, std::int64_t columns, int vectors)
+      : depth(depth), columns(columns), panels(ceil_div(columns, vectors * width)), vectors(vectors) {}
+
+  static ColumnPanels for_threads(std::int64_t depth, std::int64_t columns, int threads) {
+    int best = 4;
+    for (int each = 2; each >= 1; each /= 2) {
+      if (vectors_per_thread(columns, each, threads) < vectors_per_thread(columns, best, threads)) best = each;
+    }
+    return {depth, columns, best};
+  }
+
+  std::int64_t size() const { return panels * vectors * width * depth; }
+  const T* panel(std::int64_t index) const { return data + index * vectors * width * depth; }
+
+  // `b` is an operand of gemm_pack.h, depth x columns.
+  template <class B>
+  void pack(const B& b, T* memory, int threads) {
+    data = memory;
+    parallel_for(panels, threads, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t p = begin; p < end; ++p) {
+        if (vectors == 4) pack_panel<4>(b, p);
+        if (vectors == 2) pack_panel<2>(b, p);
+        if (vectors == 1) pack_panel<1>(b, p);
+      }
+    });
+  }
+
+  // This thread's share of a [n, depth] @ weights; finish(row, column, count, sum) gets every vector of the result.
+  template <class Finish>
+  void multiply(std::int64_t n, const T* a, std::int64_t a_stride, int thread, int threads,
+                const Finish& finish) const {
+    const Range share = split_range(panels, thread, threads);
+    for (std::int64_t p = share.begin; p < share.end; ++p) {
+      if (vectors == 4) run_panel_of<4>(p, n, a, a_stride, finish);
+      if (vectors == 2) run_panel_of<2>(p, n, a, a_stride, finish);
+      if (vectors == 1) run_panel_of<1>(p, n, a, a_stride, finish);
+    }
+  }
+
+  // The columns whose products `multiply` computes on this thread.
+  Range columns_of(int thread, int threads) const {
+    const Range share = split_range(panels, thread, threads);
+    const std::int64_t step = vectors * width, begin = share.begin * step, end = share.end * step;
+    return {begin < columns ? begin : columns, end < columns ? end : columns};
+  }
+
+ private:
+  static std::int64_t vectors_per_thread(std::int64_t columns, int vectors, int threads) {
+    return ceil_div(ceil_div(columns, vectors * width), threads) * vectors;
+  }
+
+  template <int each, class B>
+  void pack_panel(const B& b, std::int64_t p) {
+    const std::int64_t column = p * each * width, left = columns - column;
+    const int count = static_cast<int>(left < each * width ? left : each * width);
+    b.template pack<each * width>(column, count, 0, depth, data + p * each * width * depth);
+  }
+
+  template <int each, class Finish>
+  NNZOO_INLINE void run_panel_of(std::int64_t p, std::int64_t n, const T* a, std::int64_t a_stride,
+                                 const Finish& finish) const {
+    const std::int64_t first = p * each * width;
+    multiply_panel<T, each>(n, depth, a, a_stride, panel(p), [&](std::int64_t row, const T* sums) {
+      for (std::int64_t v = 0, column = first; v < each && column < columns; ++v, column += width) {
+        const int count = static_cast<int>(columns - column < width ? columns - column : width);
+        finish(row, column, count, Vec<T>::load(sums + v * width));
+      }
+    });
+  }
+};
+
+// w_hh's rows in the order that puts a vector of hidden units beside its other three gates, so that one thread's tile
+// holds all that the cell needs: an operand of gemm_pack.h with 4 * width columns for each vector. Lanes beyond the
+// last unit repeat it; nobody reads their sums.
+template <class T, class S>
+struct GateColumns {
+  static constexpr int width = Vec<T>::width;
+  const S* w_hh;
+  std::int64_t hidden, depth;
+
+  const S* column(std::int64_t index) const {
+    const std::int64_t gate = index / width % 4, unit = index / (4 * width) * width + index % width;
+    return w_hh + (gate * hidden + (unit < hidden ? unit : hidden - 1)) * depth;
+  }
+
+  template <int most, class To>
+  void pack(std::int64_t outer, int count, std::int64_t, std::int64_t, To* out) const {
+    pack_rows<most>([=](int i) { return column(outer + i); }, count, depth, out);
+  }
+};
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo
