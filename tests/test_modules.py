@@ -141,14 +141,14 @@ def test_autocast_gives_the_dtypes_of_torch(example):
 @pytest.mark.parametrize("name", OUR_FUNCTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_function_equals_stock(name, dtype, reached):
-    """On op_db's samples, outputs and gradients; the samples draw dropout masks, which are no one's but torch's."""
+    """On op_db's samples, outputs and gradients; those with dropout have masks that are no one's but torch's."""
     ours, count = getattr(functional, name), 0
     for info in infos(name):
         torch.manual_seed(0)
         for sample in info.sample_inputs("cpu", dtype, requires_grad=True):
             if sample.kwargs.get("dropout_p"):
                 continue
-            problems = _differences(ours, info.op, sample, dtype)
+            problems = _differences(ours, info.op, sample.transform(_shrink), dtype)
             assert not problems, f"{sample}: {problems}"
             count += 1
     assert count >= 5
@@ -157,7 +157,7 @@ def test_function_equals_stock(name, dtype, reached):
 
 def _differences(ours, stock, sample, dtype):
     found, rival = _function_results(ours, sample), _function_results(stock, sample)
-    truth = _function_results(stock, sample.transform(lambda value: _widen(value)))
+    truth = _function_results(stock, sample.transform(_widen))
     length = max(tensor.numel() for tensor in outputs_of((sample.input, sample.args, sample.kwargs)))
     problems = []
     for value, theirs, exact in zip(found, rival, truth, strict=True):
@@ -165,6 +165,13 @@ def _differences(ours, stock, sample, dtype):
         if value.dtype != theirs.dtype or not error.within(allowed):
             problems.append(f"{error}, allowed {allowed}")
     return problems
+
+
+def _shrink(value):
+    """Samples reach from -9 to 9: so large that a softmax is one-hot, and its gradient nothing but rounding."""
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return value
+    return (value.detach() / 8).requires_grad_(value.requires_grad)
 
 
 def _widen(value):

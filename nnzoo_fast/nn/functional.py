@@ -5,8 +5,9 @@ import torch.nn.functional as stock
 
 from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.ops.attention import scaled_dot_product_attention
 
-__all__ = ["linear"]
+__all__ = ["linear", "scaled_dot_product_attention"]
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

@@ -63,6 +63,7 @@ class GradientTile {
         (Vec<T>::load(grads + i) * Vec<T>::load(factors_ + i)).store(grads + i);
       }
     }
+    if (begin == 0 && (n < key_block<T> || n == in_.keys)) average_over(n);
     for (std::int64_t i = 0; i < n * W; i += W) {
       for (int j = 0; j < W; j += width) {
         const Vec<T> centred = Vec<T>::load(grads + i + j) - Vec<T>::load(mean_ + j);
@@ -80,6 +81,16 @@ class GradientTile {
   const T* keys(std::int64_t begin, std::int64_t n, std::int64_t* stride) { return scores_.keys(begin, n, stride); }
 
  private:
+  // The mean from the very products that it is subtracted from, possible where one block holds every key. It equals
+  // dot(output, grad), but where a weight is nearly 1 their difference is small, and rounded differently it is noise.
+  void average_over(std::int64_t n) {
+    for (int j = 0; j < W; j += width) {
+      Vec<T> sum = Vec<T>::zero();
+      for (std::int64_t i = j; i < n * W; i += W) sum = fma(Vec<T>::load(weights + i), Vec<T>::load(grads + i), sum);
+      sum.store(mean_ + j);
+    }
+  }
+
   static T dot(const S* a, const S* b, std::int64_t n) {
     Vec<T> sum = Vec<T>::zero();
     for_each_vector<T>(
