@@ -8,15 +8,22 @@ import torch
 
 from nnzoo_fast.nn import functional
 from nnzoo_fast.nn.attention import MultiheadAttention
+from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d, LazyConv1d, LazyConv2d, LazyConv3d
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.recurrent import LSTM, LSTMCell
 
 __all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
     "GCNConv",
     "LSTM",
     "LSTMCell",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
     "LazyLinear",
     "Linear",
     "MessagePassing",

@@ -1,5 +1,7 @@
 """torch.nn.functional with our operations in place of the functions that are here, signature for signature."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as stock
 
@@ -7,7 +9,57 @@ from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
 
-__all__ = ["linear", "scaled_dot_product_attention"]
+__all__ = ["conv1d", "conv2d", "conv3d", "linear", "scaled_dot_product_attention"]
+
+
+Size = int | tuple[int, ...]
+
+
+def conv1d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv1d`: input [N, C, L], weight [out_channels, C / groups, kernel]."""
+    return _conv(stock.conv1d, 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv2d`: input [N, C, H, W], weight [out_channels, C / groups, *kernel]."""
+    return _conv(stock.conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv3d`: input [N, C, D, H, W], weight [out_channels, C / groups, *kernel]."""
+    return _conv(stock.conv3d, 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv(function: Callable, dimensions: int, input: torch.Tensor, weight: torch.Tensor, *rest) -> torch.Tensor:
+    if not (is_traceable(input) and is_traceable(weight)):
+        return function(input, weight, *rest)
+    if weight.dim() != dimensions + 2:
+        raise RuntimeError(f"conv{dimensions}d: weight must have {dimensions + 2} dimensions, got {list(weight.shape)}")
+    return ops.conv(input, weight, *rest)
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
