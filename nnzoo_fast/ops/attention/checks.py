@@ -63,6 +63,8 @@ def _check_mask(query, key, attn_mask, is_causal, enable_gqa):
         raise IndexError(f"attention: attn_mask must have at least 2 dimensions, got {list(attn_mask.shape)}")
     if enable_gqa:
         lead = (*torch.broadcast_shapes(query.shape[:-3], key.shape[:-3]), query.shape[-3])
+    elif query.shape[:-2] == key.shape[:-2]:
+        lead = query.shape[:-2]
     else:
         lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     scores = (*lead, query.shape[-2], key.shape[-2])
