@@ -159,7 +159,8 @@ def grad_query_kernel(
         key_tile = load_tile(key_base, columns, e, key_s, keys, head_dim)
         value_tile = load_tile(value_base, columns, v, value_s, keys, value_dim)
         _, grad_scores = weight_gradients(
-            query_tile, key_tile, value_tile, grad_tile, largest, log_total, dots, mask + b * mask_b + h * mask_h, seed, head,
+            query_tile, key_tile, value_tile, grad_tile, largest, log_total, dots,
+            mask + b * mask_b + h * mask_h, seed, head,
             rows, columns, queries, keys, mask_l, mask_s, scale, dropout_scale, threshold,
             MASK, CAUSAL, DROPOUT, COMPUTE, PRECISION,
         )  # fmt: skip
@@ -202,7 +203,8 @@ def grad_key_value_kernel(
             log_total = tl.load(statistics + half + first + rows, mask=rows < queries, other=0.0)
             dots = tl.load(dots_of + first + rows, mask=rows < queries, other=0.0)
             used, grad_scores = weight_gradients(
-                query_tile, key_tile, value_tile, grad_tile, largest, log_total, dots, mask + b * mask_b + h * mask_h, seed, head,
+                query_tile, key_tile, value_tile, grad_tile, largest, log_total, dots,
+                mask + b * mask_b + h * mask_h, seed, head,
                 rows, columns, queries, keys, mask_l, mask_s, scale, dropout_scale, threshold,
                 MASK, CAUSAL, DROPOUT, COMPUTE, PRECISION,
             )  # fmt: skip
@@ -252,7 +254,8 @@ def grad_mask_kernel(
                         value + b * value_b + (h // group) * value_h, columns, v, value_s, keys, value_dim
                     )
                     _, grad_scores = weight_gradients(
-                        query_tile, key_tile, value_tile, grad_tile, largest, log_total, dots, mask + b * mask_b + h * mask_h,
+                        query_tile, key_tile, value_tile, grad_tile, largest, log_total, dots,
+                        mask + b * mask_b + h * mask_h,
                         seed, head, rows, columns, queries, keys, mask_l, mask_s, scale, dropout_scale, threshold,
                         ADDITIVE, False, DROPOUT, COMPUTE, PRECISION,
                     )  # fmt: skip
