@@ -10,6 +10,7 @@ from nnzoo_fast.ops.conv import cpu
 from nnzoo_fast.ops.conv.arguments import per_dimension, resolve_padding
 from nnzoo_fast.ops.conv.outputs import allocate, output_size
 from nnzoo_fast.ops.conv.reference import pads_from_last_dimension, reference
+from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["conv", "operation", "reference"]
 
@@ -135,7 +136,10 @@ operation = Operation(
     allocate=allocate,
     reference=reference,
     stock=stock,
-    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    table=(
+        Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        triton_row("nnzoo_fast.ops.conv.triton_kernels"),
+    ),
     check=check,
     keeps=keeps,
     autocast="lower",
