@@ -12,8 +12,14 @@ namespace {
 
 #ifdef NNZOO_CUEMU
 
-std::string why_unavailable() { return ""; }
-int device_count() { return 1; }
+// The kernels are built with fused multiply-add, which every GPU has.
+std::string why_unavailable() {
+#ifdef __x86_64__
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return "the CPU has no AVX2 or no FMA";
+#endif
+  return "";
+}
+int device_count() { return why_unavailable().empty() ? 1 : 0; }
 pybind11::dict build_info() {
   pybind11::dict info;
   info["emulated"] = true;

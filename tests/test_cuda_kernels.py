@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matrix
@@ -125,3 +128,19 @@ def test_resources_are_as_in_the_table(resources):
         pytest.skip(f"the table is of nvcc {table['nvcc']}, this is {version}")
     problems = resources.differences(table["kernels"], resources.measure_all()["kernels"])
     assert not problems, "\n".join(problems)
+
+
+@needs_emulator
+def test_the_gpu_check_rehearsed(tmp_path):
+    """All steps of bench/gpu_check.sh run where there is no GPU, and the check fails when a kernel is wrong."""
+    out = tmp_path / "found.json"
+    command = ["sh", str(ROOT / "bench/gpu_check.sh"), "--rehearse", "--out", str(out)]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert found["failed"] == [] and sum(found["steps"]["test matrix"]["run"].values()) > 10
+    assert found["steps"]["emulator, hardware"]["worst"]
+    # Random schedules are legal, a wrong one is refused by the emulator: every kernel then fails.
+    done = subprocess.run(command, capture_output=True, text=True, env={**environment, "CUEMU_ORDER": "sideways"})
+    assert done.returncode == 1 and "CUEMU_ORDER" in done.stdout

@@ -29,6 +29,7 @@ struct StridedOperand {
   std::int64_t depth;
   std::int64_t row_stride;
   std::int64_t depth_stride;
+  std::int64_t batch_stride = 0;
   bool along_depth;  // neighbours in memory are neighbours in depth, else in rows
   bool packed;       // and every pack of them is aligned
 
@@ -46,6 +47,13 @@ struct StridedOperand {
     packed = unit == 1 && other % kPackSize<T> == 0 && aligned;
   }
 
+  // The operand of one of several products that are computed at once.
+  __device__ StridedOperand batch(int index) const {
+    StridedOperand own = *this;
+    own.data += index * batch_stride;
+    return own;
+  }
+
   // Elements (row, k), (row, k + 1) ... or, unless `along_depth`, (row, k), (row + 1, k) ...; zeros outside.
   template <int count>
   __device__ Pack<T, count> load(std::int64_t row, std::int64_t k) const {
@@ -56,6 +64,31 @@ struct StridedOperand {
     Pack<T, count> pack;
 #pragma unroll
     for (int i = 0; i < count; ++i) pack.values[i] = i < left ? from[i * stride] : narrow<T>(0);
+    return pack;
+  }
+};
+
+// An operand whose elements are found one by one: `value(row, k)` for rows and k below `rows` and `depth`, which are
+// less than 2^31. `value.batch(index)` gives that of one of several products.
+template <class T, class Value>
+struct ComputedOperand {
+  using Element = T;
+  Value value;
+  std::int64_t rows;
+  std::int64_t depth;
+  bool along_depth;
+
+  __device__ ComputedOperand batch(int index) const { return {value.batch(index), rows, depth, along_depth}; }
+
+  template <int count>
+  __device__ Pack<T, count> load(std::int64_t row, std::int64_t k) const {
+    Pack<T, count> pack;
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const std::int64_t r = along_depth ? row : row + i;
+      const std::int64_t j = along_depth ? k + i : k;
+      pack.values[i] = r < rows && j < depth ? value(static_cast<unsigned>(r), static_cast<unsigned>(j)) : narrow<T>(0);
+    }
     return pack;
   }
 };
@@ -220,7 +253,10 @@ struct TileCopy {
 };
 
 template <class Math, class A, class B, class Epilogue>
-__global__ void __launch_bounds__(Math::kThreads) gemm_kernel(A a, B b, Epilogue epilogue) {
+__global__ void __launch_bounds__(Math::kThreads) gemm_kernel(A all_a, B all_b, Epilogue epilogue) {
+  const int batch = blockIdx.z;
+  const A a = all_a.batch(batch);
+  const B b = all_b.batch(batch);
   __shared__ __align__(16) typename Math::Stored a_tile[Math::kTileElements];
   __shared__ __align__(16) typename Math::Stored b_tile[Math::kTileElements];
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.x) * kTileRows;
@@ -244,17 +280,17 @@ __global__ void __launch_bounds__(Math::kThreads) gemm_kernel(A a, B b, Epilogue
   }
   math.for_each([&](int row, int column, typename Math::Sum sum) {
     if (first_row + row < a.rows && first_column + column < b.rows)
-      epilogue(first_row + row, first_column + column, sum);
+      epilogue(batch, first_row + row, first_column + column, sum);
   });
 }
 
-// Launches the product with the math that fits the element type.
+// Launches `batches` products with the math that fits the element type.
 template <class A, class B, class Epilogue>
-void gemm(const A& a, const B& b, const Epilogue& epilogue, bool allow_tf32, void* stream) {
+void gemm(const A& a, const B& b, const Epilogue& epilogue, bool allow_tf32, void* stream, std::int64_t batches = 1) {
   using T = typename A::Element;
-  if (a.rows == 0 || b.rows == 0) return;
+  if (a.rows == 0 || b.rows == 0 || batches == 0) return;
   const dim3 grid(static_cast<unsigned>(ceil_div<std::int64_t>(a.rows, kTileRows)),
-                  static_cast<unsigned>(ceil_div<std::int64_t>(b.rows, kTileColumns)));
+                  static_cast<unsigned>(ceil_div<std::int64_t>(b.rows, kTileColumns)), static_cast<unsigned>(batches));
   if constexpr (sizeof(T) == 2) {
     launch<gemm_kernel<Mma16Math<T>, A, B, Epilogue>>(grid, Mma16Math<T>::kThreads, 0, stream, a, b, epilogue);
   } else {

@@ -1,7 +1,7 @@
 // Activations and their derivatives on the device. The codes are positions in ACTIVATIONS of ops/linear/reference.py.
 #pragma once
 
-#include "cuemu/cuda.h"
+#include "common/math.cuh"
 
 namespace nnzoo {
 
@@ -15,18 +15,6 @@ template <class A>
 constexpr A kSqrtTwoOverPi = A(0.79788456080286535588);
 template <class A>
 constexpr A kGeluCubic = A(0.044715);
-
-__device__ inline float exponential(float x) { return expf(x); }
-__device__ inline double exponential(double x) { return exp(x); }
-__device__ inline float error_function(float x) { return erff(x); }
-__device__ inline double error_function(double x) { return erf(x); }
-__device__ inline float hyperbolic_tangent(float x) { return tanhf(x); }
-__device__ inline double hyperbolic_tangent(double x) { return ::tanh(x); }
-
-template <class A>
-__device__ A logistic(A x) {
-  return A(1) / (A(1) + exponential(-x));
-}
 
 // One uniform branch per element: the code is the same for the whole grid.
 template <class A>

@@ -15,7 +15,7 @@ struct BiasAndActivation {
   std::int64_t columns;
   Activation activation;
 
-  __device__ void operator()(std::int64_t row, std::int64_t column, Accumulator<T> sum) const {
+  __device__ void operator()(int, std::int64_t row, std::int64_t column, Accumulator<T> sum) const {
     const std::int64_t at = row * columns + column;
     if (bias) sum += widen(bias[column]);
     if (before) before[at] = narrow<T>(sum);

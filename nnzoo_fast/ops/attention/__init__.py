@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
+from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import STOCK, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.attention import cpu
@@ -106,6 +107,7 @@ operation = Operation(
     stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        *cuda_rows("nnzoo_fast.ops.attention.cuda"),
         triton_row("nnzoo_fast.ops.attention.triton_kernels", triton_supports_call),
     ),
     check=check,

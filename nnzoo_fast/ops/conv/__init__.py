@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from nnzoo_fast.backends import Backend
+from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.conv import cpu
@@ -138,6 +139,7 @@ operation = Operation(
     stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        *cuda_rows("nnzoo_fast.ops.conv.cuda"),
         triton_row("nnzoo_fast.ops.conv.triton_kernels"),
     ),
     check=check,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from nnzoo_fast.backends import Backend, only_on_request
+from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.graph import Graph
 from nnzoo_fast.operation import Operation
@@ -143,6 +144,7 @@ operation = Operation(
     stock=reference,
     table=(
         Backend("cpu", cpu.supports, cpu.forward_by("tiled"), cpu.backward, cpu.pays),
+        *cuda_rows("nnzoo_fast.ops.gather_scatter.cuda"),
         *(
             Backend(f"cpu_{walk}", cpu.supports, cpu.forward_by(walk), cpu.backward, only_on_request)
             for walk in cpu.WALKS[:-1]

@@ -1,0 +1,290 @@
+// Backward. The scores are computed again from the saved statistics, tile by tile, three times: with a tile of queries
+// held fast (grad_query), with a tile of keys (grad_key, grad_value), and with a tile of the mask. So every gradient is
+// summed by one block, in a fixed order. attention.h has the formulas; delta = rowsum(grad_output * output).
+#include "ops/attention/attention.cuh"
+
+namespace nnzoo::cuda {
+namespace {
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1)
+    delta_kernel(const T* grad_output, const T* output, Accumulator<T>* delta, std::int64_t rows, std::int64_t size) {
+  using A = Accumulator<T>;
+  const std::int64_t row = (blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x) / 32;
+  const int lane = threadIdx.x % 32;
+  A sum = A(0);
+  if (row < rows) {
+    for (std::int64_t i = lane; i < size; i += 32)
+      sum += widen(grad_output[row * size + i]) * widen(output[row * size + i]);
+  }
+  sum = warp_reduce<Sum>(sum);
+  if (row < rows && lane == 0) delta[row] = sum;
+}
+
+// What a block knows of the queries: their gradients' rows and three numbers each.
+template <class T>
+struct Saved {
+  const T* grad_output;
+  const Accumulator<T>* statistics;
+  const Accumulator<T>* delta;
+};
+
+// A weight, as forward multiplied it with the value, and the gradient of its score.
+template <class A>
+struct Weight {
+  A kept;
+  A grad_score;
+};
+
+template <class T>
+__device__ Weight<Accumulator<T>> weight_of(const AttentionInputs& in, const Dropout& dropout, const Saved<T>& saved,
+                                            std::int64_t batch, std::int64_t head, std::int64_t query, std::int64_t key,
+                                            Accumulator<T> dot, Accumulator<T> grad_dot) {
+  using A = Accumulator<T>;
+  const A score = score_of(in, batch, head, query, key, dot);
+  if (score == -A(INFINITY)) return {A(0), A(0)};
+  const std::int64_t row = (batch * in.heads + head) * in.queries + query;
+  const A logarithm_of_sum = saved.statistics[in.batch * in.heads * in.queries + row];
+  const A weight = exponential(score - saved.statistics[row] - logarithm_of_sum);
+  const A factor = kept_factor<A>(in, dropout, batch, head, query, key);
+  return {weight * factor, weight * (grad_dot * factor - saved.delta[row])};
+}
+
+// Four tiles of 32 rows in shared memory.
+template <class A>
+struct Tiles {
+  A* queries;
+  A* keys;
+  A* values;
+  A* grads;
+  A* rest;
+
+  __device__ explicit Tiles(const AttentionInputs& in)
+      : queries(dynamic_shared<A>()),
+        keys(queries + kTile * pitch_of(in.head_dim)),
+        values(keys + kTile * pitch_of(in.head_dim)),
+        grads(values + kTile * pitch_of(in.value_dim)),
+        rest(grads + kTile * pitch_of(in.value_dim)) {}
+};
+
+template <class T, class A>
+__device__ void load_query_side(const Tiles<A>& tiles, const AttentionInputs& in, const Saved<T>& saved,
+                                std::int64_t batch, std::int64_t head, std::int64_t first) {
+  const T* query = head_of<T>(in.query, in.query_stride, batch, head);
+  const T* grad = saved.grad_output + (batch * in.heads + head) * in.queries * in.value_dim;
+  load_tile(tiles.queries, query, in.query_stride[2], first, in.queries, in.head_dim);
+  load_tile(tiles.grads, grad, in.value_dim, first, in.queries, in.value_dim);
+}
+
+template <class T, class A>
+__device__ void load_key_side(const Tiles<A>& tiles, const AttentionInputs& in, std::int64_t batch,
+                              std::int64_t kv_head, std::int64_t first) {
+  const T* key = head_of<T>(in.key, in.key_stride, batch, kv_head);
+  const T* value = head_of<T>(in.value, in.value_stride, batch, kv_head);
+  load_tile(tiles.keys, key, in.key_stride[2], first, in.keys, in.head_dim);
+  load_tile(tiles.values, value, in.value_stride[2], first, in.keys, in.value_dim);
+}
+
+template <class T, int dim>
+__global__ void __launch_bounds__(kThreads, 1)
+    grad_query_kernel(AttentionInputs in, Dropout dropout, Saved<T> saved, T* grad_query) {
+  using A = Accumulator<T>;
+  const Place place(in.heads, in.queries);
+  const Tiles<A> tiles(in);
+  A* const grad_scores = tiles.rest;
+  A sums[dim / kLanesPerRow] = {};
+  load_query_side(tiles, in, saved, place.batch, place.head, place.first);
+  for (std::int64_t first = 0; first < keys_seen(in, place.first); first += kTile) {
+    __syncthreads();
+    load_key_side<T>(tiles, in, place.batch, place.head / (in.heads / in.kv_heads), first);
+    __syncthreads();
+    A dots[kPerLane];
+    A grad_dots[kPerLane];
+    dot_products(dots, tiles.queries, tiles.keys, in.head_dim);
+    dot_products(grad_dots, tiles.grads, tiles.values, in.value_dim);
+#pragma unroll
+    for (int j = 0; j < kPerLane; ++j) {
+      const int column = row_part() + j * kLanesPerRow;
+      grad_scores[tile_row() * kScorePitch + column] =
+          weight_of(in, dropout, saved, place.batch, place.head, place.first + tile_row(), first + column, dots[j],
+                    grad_dots[j])
+              .grad_score;
+    }
+    __syncwarp();
+    add_products(sums, grad_scores, tiles.keys, in.head_dim);
+  }
+  T* const to = grad_query + (place.batch * in.heads + place.head) * in.queries * in.head_dim;
+  store_row(to, sums, A(in.scale), place.first, in.queries, in.head_dim);
+}
+
+// All query heads that share this head of key and value, one after another.
+template <class T, int dim>
+__global__ void __launch_bounds__(kThreads, 1)
+    grad_key_value_kernel(AttentionInputs in, Dropout dropout, Saved<T> saved, T* grad_key, T* grad_value) {
+  using A = Accumulator<T>;
+  const Place place(in.kv_heads, in.keys);
+  const Tiles<A> tiles(in);
+  A* const weights = tiles.rest;
+  A* const grad_scores = weights + kTile * kScorePitch;
+  const std::int64_t group = in.heads / in.kv_heads;
+  A key_sums[dim / kLanesPerRow] = {};
+  A value_sums[dim / kLanesPerRow] = {};
+  load_key_side<T>(tiles, in, place.batch, place.head, place.first);
+  for (std::int64_t head = place.head * group; head < (place.head + 1) * group; ++head) {
+    for (std::int64_t first = in.causal ? place.first : 0; first < in.queries; first += kTile) {
+      __syncthreads();
+      load_query_side(tiles, in, saved, place.batch, head, first);
+      __syncthreads();
+      A dots[kPerLane];
+      A grad_dots[kPerLane];
+      dot_products(dots, tiles.keys, tiles.queries, in.head_dim);
+      dot_products(grad_dots, tiles.values, tiles.grads, in.value_dim);
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) {
+        const int column = row_part() + j * kLanesPerRow;
+        const Weight<A> weight = weight_of(in, dropout, saved, place.batch, head, first + column,
+                                           place.first + tile_row(), dots[j], grad_dots[j]);
+        weights[tile_row() * kScorePitch + column] = weight.kept;
+        grad_scores[tile_row() * kScorePitch + column] = weight.grad_score;
+      }
+      __syncwarp();
+      add_products(key_sums, grad_scores, tiles.queries, in.head_dim);
+      add_products(value_sums, weights, tiles.grads, in.value_dim);
+    }
+  }
+  const std::int64_t rows = (place.batch * in.kv_heads + place.head) * in.keys;
+  if (grad_key) store_row(grad_key + rows * in.head_dim, key_sums, A(in.scale), place.first, in.keys, in.head_dim);
+  if (grad_value) store_row(grad_value + rows * in.value_dim, value_sums, A(1), place.first, in.keys, in.value_dim);
+}
+
+struct MaskShape {
+  std::int64_t size[4];
+  std::int64_t stride[4];
+};
+
+// A block owns 32 x 32 elements of the mask, fewer where that is broadcast, and visits every score to which they were
+// added.
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1)
+    grad_mask_kernel(AttentionInputs in, Dropout dropout, Saved<T> saved, MaskShape mask, Accumulator<T>* grad_mask) {
+  using A = Accumulator<T>;
+  const Tiles<A> tiles(in);
+  A* const sums = tiles.rest;
+  const bool one_row = mask.size[2] == 1;
+  const bool one_column = mask.size[3] == 1;
+  const std::int64_t row_tiles = one_row ? 1 : ceil_div<std::int64_t>(in.queries, kTile);
+  const std::int64_t column_tiles = one_column ? 1 : ceil_div<std::int64_t>(in.keys, kTile);
+  const std::int64_t block = blockIdx.x;
+  const std::int64_t first_key = block % column_tiles * kTile;
+  const std::int64_t first_query = block / column_tiles % row_tiles * kTile;
+  const std::int64_t mask_head = block / column_tiles / row_tiles % mask.size[1];
+  const std::int64_t mask_batch = block / column_tiles / row_tiles / mask.size[1];
+  const std::int64_t last_key = one_column ? in.keys : first_key + 1;
+  const std::int64_t last_query = one_row ? in.queries : first_query + 1;
+
+  A own[kPerLane] = {};
+  for (std::int64_t batch = mask_batch; batch < in.batch; batch += mask.size[0]) {
+    for (std::int64_t head = mask_head; head < in.heads; head += mask.size[1]) {
+      for (std::int64_t query = first_query; query < last_query; query += kTile) {
+        for (std::int64_t key = first_key; key < last_key; key += kTile) {
+          __syncthreads();
+          load_query_side(tiles, in, saved, batch, head, query);
+          load_key_side<T>(tiles, in, batch, head / (in.heads / in.kv_heads), key);
+          __syncthreads();
+          A dots[kPerLane];
+          A grad_dots[kPerLane];
+          dot_products(dots, tiles.queries, tiles.keys, in.head_dim);
+          dot_products(grad_dots, tiles.grads, tiles.values, in.value_dim);
+#pragma unroll
+          for (int j = 0; j < kPerLane; ++j)
+            own[j] += weight_of(in, dropout, saved, batch, head, query + tile_row(),
+                                key + row_part() + j * kLanesPerRow, dots[j], grad_dots[j])
+                          .grad_score;
+        }
+      }
+    }
+  }
+
+  // Each thread's four sums, added up over the rows, the columns or both where the mask is broadcast.
+#pragma unroll
+  for (int j = 0; j < kPerLane; ++j) sums[tile_row() * kScorePitch + row_part() + j * kLanesPerRow] = own[j];
+  __syncthreads();
+  for (int i = threadIdx.x; i < kTile * kTile; i += kThreads) {
+    const int row = i / kTile;
+    const int column = i % kTile;
+    if ((one_row && row > 0) || (one_column && column > 0)) continue;
+    if (first_query + row >= mask.size[2] || first_key + column >= mask.size[3]) continue;
+    A sum = A(0);
+    for (int r = row; r < (one_row ? kTile : row + 1); ++r)
+      for (int c = column; c < (one_column ? kTile : column + 1); ++c) sum += sums[r * kScorePitch + c];
+    grad_mask[mask_batch * mask.stride[0] + mask_head * mask.stride[1] + (first_query + row) * mask.stride[2] +
+              (first_key + column) * mask.stride[3]] = sum;
+  }
+}
+
+template <class T>
+std::size_t shared_bytes(const AttentionInputs& in) {
+  const int elements = 2 * kTile * (pitch_of(in.head_dim) + pitch_of(in.value_dim)) + 2 * kTile * kScorePitch;
+  return elements * sizeof(Accumulator<T>);
+}
+
+template <class T>
+Saved<T> saved_of(const void* grad_output, const void* statistics, const void* delta) {
+  return {static_cast<const T*>(grad_output), static_cast<const Accumulator<T>*>(statistics),
+          static_cast<const Accumulator<T>*>(delta)};
+}
+
+}  // namespace
+
+void attention_delta(const void* grad_output, const void* output, void* delta, std::int64_t rows,
+                     std::int64_t value_dim, DType dtype, void* stream) {
+  if (rows == 0) return;
+  dispatch_dtype(dtype, [&](auto element) {
+    using T = decltype(element);
+    launch<delta_kernel<T>>(static_cast<unsigned>(ceil_div<std::int64_t>(rows * 32, kThreads)), kThreads, 0, stream,
+                            static_cast<const T*>(grad_output), static_cast<const T*>(output),
+                            static_cast<Accumulator<T>*>(delta), rows, value_dim);
+  });
+}
+
+void attention_backward(const AttentionBackward& args, void* delta, void* stream) {
+  const AttentionInputs& in = args.inputs;
+  const Dropout dropout(in.dropout_p);
+  dispatch_dtype(in.dtype, [&](auto element) {
+    using T = decltype(element);
+    const Saved<T> saved = saved_of<T>(args.grad_output, args.statistics, delta);
+    dispatch_dim<T>(in.head_dim > in.value_dim ? in.head_dim : in.value_dim, [&](auto dim) {
+      constexpr int kDim = decltype(dim)::value;
+      const unsigned query_blocks = blocks_for(in.batch, in.heads, in.queries);
+      const unsigned key_blocks = blocks_for(in.batch, in.kv_heads, in.keys);
+      if (args.grad_query && query_blocks > 0)
+        launch<grad_query_kernel<T, kDim>>(query_blocks, kThreads, shared_bytes<T>(in), stream, in, dropout, saved,
+                                           static_cast<T*>(args.grad_query));
+      if ((args.grad_key || args.grad_value) && key_blocks > 0)
+        launch<grad_key_value_kernel<T, kDim>>(key_blocks, kThreads, shared_bytes<T>(in), stream, in, dropout, saved,
+                                               static_cast<T*>(args.grad_key), static_cast<T*>(args.grad_value));
+    });
+  });
+}
+
+void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
+                             void* stream) {
+  const AttentionInputs& in = args.inputs;
+  const Dropout dropout(in.dropout_p);
+  MaskShape mask;
+  for (int i = 0; i < 4; ++i) {
+    mask.size[i] = mask_size[i];
+    mask.stride[i] = args.grad_mask_stride[i];
+  }
+  const std::int64_t blocks = mask.size[0] * mask.size[1] * ceil_div<std::int64_t>(mask.size[2], kTile) *
+                              ceil_div<std::int64_t>(mask.size[3], kTile);
+  if (blocks == 0) return;
+  dispatch_dtype(in.dtype, [&](auto element) {
+    using T = decltype(element);
+    launch<grad_mask_kernel<T>>(static_cast<unsigned>(blocks), kThreads, shared_bytes<T>(in), stream, in, dropout,
+                                saved_of<T>(args.grad_output, args.statistics, delta), mask,
+                                static_cast<Accumulator<T>*>(args.grad_mask));
+  });
+}
+
+}  // namespace nnzoo::cuda

@@ -1,0 +1,81 @@
+"""`attention` on the kernels of `csrc/ops/attention/*_cuda.cu`."""
+
+import torch
+
+from nnzoo_fast._extension import DTYPE_CODES
+from nnzoo_fast.backends import Verdict, address
+from nnzoo_fast.cuda_support import call
+from nnzoo_fast.ops.attention.layout import Layout, allocate, kernels_support
+
+MOST_FEATURES = 256
+"""The largest size of a head whose sums fit in the registers of a thread; half of it in float64."""
+
+
+def supports(query, key, value, *others) -> Verdict:
+    most = MOST_FEATURES // (2 if query.dtype == torch.float64 else 1)
+    size = max(query.shape[-1], value.shape[-1])
+    if size > most:
+        return False, f"heads of size {size}, these kernels hold {most} in {query.dtype}"
+    return kernels_support(query, key, value, *others)
+
+
+def arguments_of(layout: Layout) -> tuple:
+    """What every kernel takes first: tensors, sizes, strides, options and numbers (attention_cuda_bind.cpp)."""
+    tensors = (layout.query, layout.key, layout.value)
+    mask_strides = (0, 0, 0, 0) if layout.mask is None else layout.mask.stride()
+    return (
+        [address(tensor) for tensor in (*tensors, layout.mask, layout.seed)],
+        layout.sizes,
+        (*(stride for tensor in tensors for stride in tensor.stride()[:3]), *mask_strides),
+        (layout.mask_kind, layout.is_causal, DTYPE_CODES[layout.query.dtype]),
+        (layout.scale, layout.dropout_p),
+    )
+
+
+def forward(*args):
+    *args, training = args
+    output, statistics = allocate(*args, training)
+    if output.numel() or statistics.numel():
+        layout = Layout(*args)  # keeps its copies alive while the kernel reads them
+        wanted = statistics.data_ptr() if statistics.numel() else 0
+        call(output, "attention_forward", *arguments_of(layout), output.data_ptr(), wanted)
+    return output, statistics
+
+
+def backward(grads, args, outputs, needs):
+    layout = Layout(*args)
+    output, statistics = outputs
+    *needs_each, needs_mask = needs[:4]
+    grad = grads[0].contiguous()
+    delta = torch.empty_like(statistics[0])
+    make = grad.new_zeros if layout.is_empty else grad.new_empty
+    leads = (layout.lead, layout.kv_lead, layout.kv_lead)
+    found = [
+        make(lead + tensor.shape[-2:]) if needed else None
+        for tensor, lead, needed in zip(args[:3], leads, needs_each, strict=True)
+    ]
+    arguments = arguments_of(layout)
+    upstream = [address(tensor) for tensor in (output, grad, statistics, delta)]
+    if not layout.is_empty:
+        rows, size, dtype = delta.numel(), args[2].shape[-1], DTYPE_CODES[grad.dtype]
+        call(grad, "attention_delta", grad.data_ptr(), output.data_ptr(), delta.data_ptr(), rows, size, dtype)
+        call(grad, "attention_backward", *arguments, upstream, [address(tensor) for tensor in found])
+    found = [
+        None if tensor is None else tensor.sum_to_size(like.shape) for tensor, like in zip(found, args, strict=False)
+    ]
+    found.append(mask_gradient(layout, args[3], grad, arguments, upstream) if needs_mask else None)
+    return (*found, None)
+
+
+def mask_gradient(layout: Layout, attn_mask: torch.Tensor, grad: torch.Tensor, arguments, upstream) -> torch.Tensor:
+    """The kernel sums over the dimensions in which a mask of up to four is broadcast; torch over those of others."""
+    batch, heads, _, queries, keys, _, _ = layout.sizes
+    direct = attn_mask.dim() <= 4 and len(layout.lead) <= 2
+    shape = (1,) * (4 - attn_mask.dim()) + attn_mask.shape if direct else (batch, heads, queries, keys)
+    grad_mask = grad.new_zeros(shape, dtype=layout.sums)
+    if not layout.is_empty:
+        place = (grad_mask.data_ptr(), grad_mask.shape, grad_mask.stride())
+        call(grad, "attention_mask_backward", *arguments, upstream, *place)
+    if not direct:
+        grad_mask = grad_mask.reshape(*layout.lead, queries, keys).sum_to_size(attn_mask.shape)
+    return grad_mask.reshape(attn_mask.shape).to(attn_mask.dtype)

@@ -1,0 +1,91 @@
+"""`gather_scatter` on the kernels of `csrc/ops/gather_scatter/*_cuda.cu`."""
+
+import math
+
+import torch
+
+from nnzoo_fast._extension import DTYPE_CODES
+from nnzoo_fast.backends import Verdict, address
+from nnzoo_fast.cuda_support import call
+from nnzoo_fast.ops.gather_scatter import allocate
+from nnzoo_fast.ops.gather_scatter.cpu import edge_groups, heads_of, rows_of
+from nnzoo_fast.ops.gather_scatter.reference import REDUCES
+
+MOST_REDUCTIONS = 4
+
+
+def supports(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce) -> Verdict:
+    if edge_weight is not None and heads_of(x, edge_weight) is None:
+        return False, f"edge_weight {list(edge_weight.shape)} broadcasts over a feature dimension that is not the last"
+    if reduce.count(",") >= MOST_REDUCTIONS:
+        return False, f"more than {MOST_REDUCTIONS} reductions"
+    return True, ""
+
+
+def codes_of(reduce: str) -> list[int]:
+    return [REDUCES.index(name) for name in reduce.split(",")]
+
+
+def forward(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce, training):
+    args = (x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce)
+    (out,) = allocate(*args, training)
+    if out.numel() == 0:
+        return (out,)
+    rows = rows_of(x)
+    weight = None if edge_weight is None else edge_weight.contiguous()
+    call(
+        x,
+        "gather_scatter_forward",
+        edge_groups(in_start, in_source, in_edge, x.shape[0]),
+        rows.data_ptr(),
+        address(weight),
+        out.data_ptr(),
+        codes_of(reduce),
+        rows.shape[1],
+        rows.stride(0),
+        1 if weight is None else heads_of(x, weight),
+        DTYPE_CODES[x.dtype],
+    )
+    return (out,)
+
+
+def backward(grads, args, outputs, needs):
+    x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce = args
+    needs_x, needs_weight = needs[:2]
+    codes = codes_of(reduce)
+    extremes = sum(REDUCES[code] in ("max", "min") for code in codes)
+    rows = rows_of(x) if extremes or needs_weight else None
+    grad = grads[0].contiguous()
+    weight = None if edge_weight is None else edge_weight.contiguous()
+    features = math.prod(x.shape[1:])
+    num_sources, num_targets = x.shape[0], in_start.shape[0] - 1
+    grad_x = grad.new_empty(x.shape) if needs_x else None
+    grad_weight = grad.new_empty(edge_weight.shape) if needs_weight else None
+    none = (None,) * (len(needs) - 2)
+    if features == 0 or num_sources == 0 or num_targets == 0:
+        return (
+            None if grad_x is None else grad_x.zero_(),
+            None if grad_weight is None else grad_weight.zero_(),
+            *none,
+        )
+    sums = torch.float64 if grad.dtype == torch.float64 else torch.float32
+    share = grad.new_empty((extremes, num_targets, features), dtype=sums)
+    call(
+        grad,
+        "gather_scatter_backward",
+        edge_groups(in_start, in_source, in_edge, num_sources),
+        edge_groups(out_start, out_target, out_edge, num_targets),
+        grad.data_ptr(),
+        address(rows),
+        address(weight),
+        address(outputs[0] if extremes else None),
+        share.data_ptr(),
+        address(grad_x),
+        address(grad_weight),
+        codes,
+        features,
+        features if rows is None else rows.stride(0),
+        1 if weight is None else heads_of(x, weight),
+        DTYPE_CODES[grad.dtype],
+    )
+    return grad_x, grad_weight, *none
