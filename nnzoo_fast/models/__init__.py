@@ -7,6 +7,7 @@ gets its stock twin. Graph layers have no class in torch.nn: run those models in
 from nnzoo_fast.models.attention import GPT
 from nnzoo_fast.models.convolutional import LeNet, ResNet
 from nnzoo_fast.models.feed_forward import MLP
+from nnzoo_fast.models.graph import GCN
 from nnzoo_fast.models.recurrent import CharLSTM
 
-__all__ = ["GPT", "MLP", "CharLSTM", "LeNet", "ResNet"]
+__all__ = ["GCN", "GPT", "MLP", "CharLSTM", "LeNet", "ResNet"]

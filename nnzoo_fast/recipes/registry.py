@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from nnzoo_fast import data
-from nnzoo_fast.recipes import images, text
+from nnzoo_fast.recipes import graph, images, text
 from nnzoo_fast.recipes.recipe import Recipe
 
 FAMILIES = {
@@ -16,6 +16,7 @@ FAMILIES = {
     "ResNet": (data.images, images.resnet),
     "CharLSTM": (data.text, text.char_lstm),
     "GPT": (data.text, text.gpt),
+    "GCN": (data.graph, graph.gcn),
 }
 """For each family what loads its data and what makes its recipe of them."""
 
