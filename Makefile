@@ -14,6 +14,9 @@ READY := $(shell $(CANDIDATE) -c 'import importlib.util as u, sys; \
 RUN := $(if $(READY),$(CANDIDATE),$(VENV)/bin/python)
 STAMP := $(if $(READY),,$(VENV)/.ready)
 
+# Scripts that tests start find this checkout too, also in an environment where it is not installed.
+FROM_HERE := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
+
 CXX_SOURCES := find csrc tests -regex '.*\.\(h\|cpp\|cu\|cuh\)'
 
 .DEFAULT_GOAL := help
@@ -27,10 +30,10 @@ build: $(STAMP) ## compile the extension in place (development build: warnings a
 	NNZOO_BUILD_WERROR=1 NNZOO_BUILD_CUEMU=1 $(RUN) setup.py --quiet build_ext --inplace
 
 test: build ## run the test suite (TESTS=tests/test_ops.py for a part)
-	$(RUN) -m pytest $(TESTS)
+	$(FROM_HERE) $(RUN) -m pytest $(TESTS)
 
 bench: build ## train every family on stock torch and on nnzoo_fast, write $(REPORT)/index.html (DATA=DIR for real data)
-	$(RUN) -m nnzoo_fast.main_job --out $(REPORT) $(if $(DATA),--data $(DATA))
+	$(FROM_HERE) $(RUN) -m nnzoo_fast.main_job --out $(REPORT) $(if $(DATA),--data $(DATA))
 
 lint: $(STAMP) ## check style and format
 	$(RUN) -m ruff check .
