@@ -146,7 +146,7 @@ operation = Operation(
         Backend("cpu", cpu.supports, cpu.forward_by("tiled"), cpu.backward, cpu.pays),
         *cuda_rows("nnzoo_fast.ops.gather_scatter.cuda"),
         *(
-            Backend(f"cpu_{walk}", cpu.supports_by(walk), cpu.forward_by(walk), cpu.backward, only_on_request)
+            Backend(f"cpu_{walk}", cpu.supports, cpu.forward_by(walk), cpu.backward, only_on_request)
             for walk in cpu.WALKS[:-1]
         ),
         triton_row("nnzoo_fast.ops.gather_scatter.triton_kernels", triton_supports_call),

@@ -17,17 +17,6 @@ def supports(x, edge_weight, *others) -> Verdict:
     return cpu_supports(x, "gather_scatter_forward") if able else (able, reason)
 
 
-def supports_by(walk: str):
-    """The verdict of the rung `walk`: the first two keep their sums in memory, which in bfloat16 loses digits."""
-
-    def supports_walk(x, *others) -> Verdict:
-        if walk in ("push", "pull") and x.dtype == torch.bfloat16:
-            return False, f"{walk} keeps its sums in bfloat16 memory, which is less exact than stock torch"
-        return supports(x, *others)
-
-    return supports_walk
-
-
 def weights_verdict(x, edge_weight) -> Verdict:
     """Whether each weight serves adjacent features, as kernels want it."""
     if edge_weight is not None and heads_of(x, edge_weight) is None:
