@@ -13,7 +13,7 @@ from nnzoo_fast import _extension, backends, charts, machine, recipes
 from nnzoo_fast.benchmark import models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
-from nnzoo_fast.spec import BenchCase, Call, all_specs
+from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
 
 needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
@@ -132,6 +132,28 @@ def test_installed_peers_are_measured_against_and_missing_ones_named():
     (row,) = run_tiny(fast, dataclasses.replace(FAST, backends=("torch",)), "forward")
     assert row.peer == "instant" and row.ratio.median < 1
     assert "peerless" in row.failures["peerless"]
+
+
+def agreeing(spec, peer):
+    """On how many samples a peer gives what stock torch gives; it may refuse what it can't do."""
+    count = 0
+    for sample in spec.samples:
+        try:
+            found = sample.make(Maker(torch.float64)).run(peer)
+        except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
+            continue
+        torch.testing.assert_close(found, sample.make(Maker(torch.float64)).run(spec.stock))
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("name", ["torch_geometric", "sparse matmul"])
+def test_peers_compute_the_same(name):
+    spec = all_specs()["gather_scatter"]
+    plain = dataclasses.replace(spec, samples=[s for s in spec.samples if s.id.endswith("-sum") and "to" in s.id])
+    assert agreeing(plain, spec.peers[name]) >= 1
+    with pytest.raises(AssertionError):
+        agreeing(plain, lambda *args: spec.peers[name](*args) * 1.01)
 
 
 @needs_kernels

@@ -5,7 +5,7 @@ import functools
 import torch
 
 from nnzoo_fast.graph import Graph
-from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gather_scatter import gather_scatter, peers
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first, reduce_messages
 from nnzoo_fast.spec import BenchCase, Call, ErrorSample, OpSpec, Sample
 
@@ -191,4 +191,5 @@ SPEC = OpSpec(
         "register tiles": functools.partial(gather_scatter, backend="cpu_registers"),
         "register tiles, prefetched": functools.partial(gather_scatter, backend="cpu"),
     },
+    peers={"torch_geometric": peers.torch_geometric, "sparse matmul": peers.sparse_product},
 )
