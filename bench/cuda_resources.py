@@ -1,6 +1,7 @@
 """What each CUDA kernel takes of a multiprocessor, as nvcc reports it: registers, spilled bytes, static shared memory.
 
     python bench/cuda_resources.py            writes bench/cuda_resources.json
+    python bench/cuda_resources.py conv       measures one source again and keeps the rest
     python bench/cuda_resources.py --check    compares with it
 
 The table is of one compiler; a comparison says so where another one is installed. Needs nvcc and c++filt, no GPU.
@@ -69,8 +70,10 @@ def readable(mangled: list[str]) -> dict[str, str]:
     return names
 
 
-def measure_all() -> dict:
-    kernels = {source.stem.removesuffix("_cuda"): dict(sorted(measure(source).items())) for source in sources()}
+def measure_all(names: tuple[str, ...] = ()) -> dict:
+    """The table of all sources, or of those named."""
+    found = {source.stem.removesuffix("_cuda"): source for source in sources()}
+    kernels = {name: dict(sorted(measure(found[name]).items())) for name in names or found}
     return {"nvcc": compiler_version(), "kernels": kernels}
 
 
@@ -97,8 +100,12 @@ def spilling(kernels: dict) -> list[str]:
 
 
 def main() -> int:
-    found = measure_all()
+    names = tuple(name for name in sys.argv[1:] if name != "--check")
+    found = measure_all(names)
     if "--check" not in sys.argv[1:]:
+        if names:
+            before = json.loads(TABLE.read_text())["kernels"]
+            found["kernels"] = dict(sorted({**before, **found["kernels"]}.items()))
         TABLE.write_text(json.dumps(found, indent=1) + "\n")
         print(f"wrote {TABLE.relative_to(ROOT)}")
         return 0
@@ -106,7 +113,8 @@ def main() -> int:
     if expected["nvcc"] != found["nvcc"]:
         print(f"the table is of nvcc {expected['nvcc']}, this is {found['nvcc']}: not compared")
         return 0
-    problems = differences(expected["kernels"], found["kernels"]) + spilling(found["kernels"])
+    of_table = {name: table for name, table in expected["kernels"].items() if not names or name in names}
+    problems = differences(of_table, found["kernels"]) + spilling(found["kernels"])
     print("\n".join(problems) or "as in the table")
     return bool(problems)
 

@@ -31,18 +31,21 @@ class Check:
 
     def __init__(self, rehearse: bool, seconds: float):
         self.rehearse, self.end = rehearse, time.monotonic() + seconds
+        self.step_end = self.end
         self.device, self.backend = ("cpu", "cuemu") if rehearse else ("cuda", "cuda")
         self.found: dict = {"rehearsal": rehearse, "steps": {}}
         self.failed: list[str] = []
 
     def left(self) -> float:
-        return self.end - time.monotonic()
+        """Seconds that the current step may still take."""
+        return min(self.step_end, self.end) - time.monotonic()
 
-    def step(self, name: str, function) -> None:
+    def step(self, name: str, function, seconds: float) -> None:
         """Runs one step; what it returns is recorded, `failures` in it fail the whole check."""
         start = time.monotonic()
+        self.step_end = start + seconds
         try:
-            result = function(self) if self.left() > 0 else {"skipped": "out of time"}
+            result = function(self) if self.left() > 0 else {"unfinished": "out of time"}
         except Exception as error:
             traceback.print_exc()
             result = {"failures": [f"{type(error).__name__}: {error}"]}
@@ -50,8 +53,8 @@ class Check:
         self.found["steps"][name] = result
         failures = result.get("failures", [])
         self.failed += [f"{name}: {failure}" for failure in failures]
-        state = result.get("skipped") or (f"{len(failures)} failures" if failures else "ok")
-        print(f"{name:<22}{result['seconds']:>7.1f} s  {state}", flush=True)
+        state = f"{len(failures)} failures" if failures else result.get("skipped") or "ok"
+        print(f"{name:<22}{result['seconds']:>7.1f} s  {state} {result.get('unfinished', '')}", flush=True)
 
 
 def environment(build_packages: Path) -> dict[str, str]:
@@ -124,17 +127,18 @@ def supported(spec, sample, dtype, backend: str, device: str) -> bool:
     return next(row for row in operation.table if row.name == backend).supports(*args)[0]
 
 
-def test_matrix(check: Check) -> dict:
-    """Every operation, backend, dtype and sample against the float64 oracle."""
-    import matrix
+def matrix_of(backend: str):
+    """The step that holds every operation, dtype and sample on `backend` against the float64 oracle."""
 
-    import nnzoo_fast
+    def test_matrix(check: Check) -> dict:
+        import matrix
 
-    counts, failures = {}, []
-    for backend in (check.backend,) if check.rehearse else ("cuda", "triton"):
+        import nnzoo_fast
+
+        counts, failures = {}, []
         for spec, dtype, sample in every_call(check):
             if check.left() < 0:
-                return {"run": counts, "failures": [*failures, "out of time"]}
+                return {"run": counts, "failures": failures, "unfinished": f"stopped at {spec.name}, {dtype}"}
             label = f"{spec.name}-{backend}-{str(dtype).removeprefix('torch.')}-{sample.id}"
             try:
                 if not supported(spec, sample, dtype, backend, check.device):
@@ -143,9 +147,11 @@ def test_matrix(check: Check) -> dict:
                     problems = matrix.deviations(spec, sample, dtype, spec.function, check.device)
             except Exception as error:
                 problems = [f"{type(error).__name__}: {error}"]
-            counts[f"{spec.name}-{backend}"] = counts.get(f"{spec.name}-{backend}", 0) + 1
+            counts[spec.name] = counts.get(spec.name, 0) + 1
             failures += [f"{label}: {problem}" for problem in problems]
-    return {"run": counts, "failures": failures}
+        return {"run": counts, "failures": failures}
+
+    return test_matrix
 
 
 def emulator_against_hardware(check: Check) -> dict:
@@ -158,7 +164,7 @@ def emulator_against_hardware(check: Check) -> dict:
     worst, failures = {}, []
     for spec, dtype, sample in every_call(check):
         if check.left() < 0:
-            return {"worst": worst, "failures": [*failures, "out of time"]}
+            return {"worst": worst, "failures": failures, "unfinished": f"stopped at {spec.name}, {dtype}"}
         if not supported(spec, sample, dtype, "cuemu", "cpu"):
             continue
         results = []
@@ -291,15 +297,15 @@ def main() -> int:
         print("gpu_check: this machine's torch sees no CUDA GPU; --rehearse runs the steps on the emulator")
         return 2
     check = Check(options.rehearse, options.seconds)
-    for name, step in (
-        ("machine", machine),
-        ("build", build),
-        ("test matrix", test_matrix),
-        ("emulator, hardware", emulator_against_hardware),
-        ("compute-sanitizer", sanitizer),
-        ("benchmark", benchmark),
-    ):
-        check.step(name, step)
+    backend = check.backend
+    check.step("machine", machine, 30)
+    check.step("build", build, 180)
+    check.step(f"test matrix, {backend}", matrix_of(backend), 120)
+    check.step("emulator, hardware", emulator_against_hardware, 90)
+    check.step("compute-sanitizer", sanitizer, 120)
+    check.step("benchmark", benchmark, 120)
+    if not options.rehearse:
+        check.step("test matrix, triton", matrix_of("triton"), SECONDS)  # compiles a kernel per shape: whatever is left
     check.found["failed"] = check.failed
     gpu = re.sub(r"\W+", "-", check.found["steps"]["machine"].get("gpu", "emulator")).lower()
     path = options.out or RESULTS / f"{datetime.date.today()}-{gpu}.json"

@@ -92,6 +92,20 @@ def test_the_emulator_is_never_chosen_by_itself(spec):
     assert chosen is None or chosen.name not in ("cuda", "cuemu")
 
 
+@needs_emulator
+def test_an_index_out_of_range_traps():
+    """On a GPU nothing waits for the check of an index, so the kernel stops instead of reading elsewhere."""
+    from nnzoo_fast.ops.gather_scatter import operation
+
+    graph = nnzoo_fast.Graph(torch.tensor([[0, 1, 2], [1, 0, 1]]), num_nodes=3)
+    groups = [group.clone() for group in graph.groups]
+    x = torch.randn(3, 5)
+    operation(x, None, *groups, "sum", backend="cuemu")
+    groups[1][0] = 7
+    with pytest.raises(RuntimeError, match="forward_kernel<float, 1>.*__trap"):
+        operation(x, None, *groups, "sum", backend="cuemu")
+
+
 def load_resources():
     spec = importlib.util.spec_from_file_location("cuda_resources", ROOT / "bench/cuda_resources.py")
     module = importlib.util.module_from_spec(spec)
@@ -139,7 +153,7 @@ def test_the_gpu_check_rehearsed(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
-    assert found["failed"] == [] and sum(found["steps"]["test matrix"]["run"].values()) > 10
+    assert found["failed"] == [] and sum(found["steps"]["test matrix, cuemu"]["run"].values()) > 10
     assert found["steps"]["emulator, hardware"]["worst"]
     # Random schedules are legal, a wrong one is refused by the emulator: every kernel then fails.
     done = subprocess.run(command, capture_output=True, text=True, env={**environment, "CUEMU_ORDER": "sideways"})

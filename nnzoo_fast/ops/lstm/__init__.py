@@ -7,6 +7,7 @@ from torch import _VF
 
 from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
+from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import STOCK, is_traceable, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm import cpu
@@ -173,7 +174,10 @@ operation = Operation(
     allocate=allocate,
     reference=reference,
     stock=stock,
-    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    table=(
+        Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        *cuda_rows("nnzoo_fast.ops.lstm.cuda"),
+    ),
     check=check,
     keeps=keeps,
     autocast="lower",

@@ -4,6 +4,7 @@ import torch
 from torch import _VF
 
 from nnzoo_fast.backends import Backend
+from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm.dtypes import compute_dtype
@@ -101,7 +102,10 @@ operation = Operation(
     allocate=allocate,
     reference=reference,
     stock=stock,
-    table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
+    table=(
+        Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
+        *cuda_rows("nnzoo_fast.ops.lstm_cell.cuda"),
+    ),
     check=check,
     keeps=keeps,
     flops=flops,
