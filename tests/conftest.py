@@ -12,6 +12,10 @@ import pytest
 
 from nnzoo_fast import _extension
 
+# Workers share the cores: with more threads than cores, OpenMP's waiting threads take the time of the working ones.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
 
 @pytest.fixture(autouse=True)
 def _same_seed():
