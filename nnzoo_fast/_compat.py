@@ -16,6 +16,9 @@ is_jit_tracing = torch._C._is_tracing
 any_autocast_enabled = torch._C._is_any_autocast_enabled
 parse_to = torch._C._nn._parse_to
 
+CPU_MULTIPLIES_BF16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+"""Whether oneDNN, behind torch's operators, has bfloat16 products of this CPU to use."""
+
 TRACED_TENSOR_TYPES = (FakeTensor, FunctionalTensor)
 """Subclasses that stand for plain tensors while a program is traced."""
 

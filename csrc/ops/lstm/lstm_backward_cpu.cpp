@@ -70,7 +70,12 @@ class BackwardRun {
       w_ih_ = scratch_.take<T>(packed_size<T>(gates_, features));
       pack_b<T>(Strided<S>{source(args_.weights.w_ih), 1, features}, gates_, features, w_ih_, shape_.threads);
     }
-    if (args_.grad_w_hh) previous_h_ = scratch_.take<T>(chunk * out_);
+    if (args_.grad_w_ih || args_.grad_w_hh) packed_deltas_ = scratch_.take<T>(packed_size<T>(chunk, gates_));
+    if (args_.grad_w_ih) grad_w_ih_ = scratch_.take<T>(features * gates_);
+    if (args_.grad_w_hh) {
+      grad_w_hh_ = scratch_.take<T>(out_ * gates_);
+      previous_h_ = scratch_.take<T>(chunk * out_);
+    }
   }
 
   std::int64_t chunk_begin(std::int64_t end) const {
@@ -148,19 +153,22 @@ class BackwardRun {
   void multiply_chunk(std::int64_t s, std::int64_t end) {
     const std::int64_t rows = rows_.count, features = shape_.in_features;
     const int threads = shape_.threads;
-    const Strided<T> transposed{deltas_, 1, gates_};
     if (args_.grad_input) {
       gemm<T>(rows, features, gates_, Strided<T>{deltas_, gates_, 1}, PackedB<T>{w_ih_, gates_, features},
               Store<T>{target(args_.grad_input) + rows_.begin * features, features, args_.accumulate_input}, threads);
     }
+    // Both weights' gradients are summed transposed, so that one packed copy of the deltas, the larger operand, serves
+    // both.
+    const PackedB<T> deltas{packed_deltas_, rows, gates_};
+    if (packed_deltas_) pack_b<T>(Strided<T>{deltas_, 1, gates_}, rows, gates_, packed_deltas_, threads);
     if (args_.grad_w_ih) {
-      gemm<T>(gates_, features, rows, transposed, Strided<S>{source(args_.input) + rows_.begin * features, 1, features},
-              Store<T>{target(args_.grad_w_ih), features, accumulate_}, threads);
+      gemm<T>(features, gates_, rows, Strided<S>{source(args_.input) + rows_.begin * features, 1, features}, deltas,
+              Store<T>{grad_w_ih_, gates_, accumulate_}, threads);
     }
     if (args_.grad_w_hh) {
       gather_previous_h(s, end);
-      gemm<T>(gates_, out_, rows, transposed, Strided<T>{previous_h_, 1, out_},
-              Store<T>{target(args_.grad_w_hh), out_, accumulate_}, threads);
+      gemm<T>(out_, gates_, rows, Strided<T>{previous_h_, 1, out_}, deltas, Store<T>{grad_w_hh_, gates_, accumulate_},
+              threads);
     }
     if (args_.grad_bias) sum_deltas(target(args_.grad_bias));
     if (args_.grad_w_hr) {
@@ -204,7 +212,30 @@ class BackwardRun {
   // The first step of the next chunk reads the deltas of this chunk's last one, whose memory it reuses.
   void keep_deltas(std::int64_t s) { convert(deltas_at(s), kept_deltas_, size_at(s) * gates_); }
 
+  // to[j][i] = from[i][j], in blocks that one transposition of registers turns.
+  void transpose(const T* from, std::int64_t rows, T* to) const {
+    constexpr std::int64_t block = sizeof(T) == 4 ? 4 : 2;
+    parallel_for(ceil_div(gates_, block), shape_.threads, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t j = first * block; j < last * block && j < gates_; j += block) {
+        std::int64_t i = 0;
+        for (; i + block <= rows && j + block <= gates_; i += block) {
+          const T* const f = from + i * gates_ + j;
+          if constexpr (sizeof(T) == 4) {
+            transpose4(f, f + gates_, f + 2 * gates_, f + 3 * gates_, to + j * rows + i, rows);
+          } else {
+            transpose2(f, f + gates_, to + j * rows + i, rows);
+          }
+        }
+        for (; i < rows; ++i) {
+          for (std::int64_t k = j; k < j + block && k < gates_; ++k) to[k * rows + i] = from[i * gates_ + k];
+        }
+      }
+    });
+  }
+
   void finish() {
+    if (args_.grad_w_ih) transpose(grad_w_ih_, shape_.in_features, target(args_.grad_w_ih));
+    if (args_.grad_w_hh) transpose(grad_w_hh_, out_, target(args_.grad_w_hh));
     if (args_.grad_h0) {
       parallel_team(threads_, [&](int thread, int count) {
         recurrent_.multiply(
@@ -225,6 +256,7 @@ class BackwardRun {
   Sequence::Rows rows_{0, 0};  // of the chunk; deltas_, grad_h_, unprojected_ and previous_h_ start with its first one
   bool accumulate_ = false;
   T *c0_, *grad_c_, *deltas_, *kept_deltas_;
+  T *packed_deltas_ = nullptr, *grad_w_ih_ = nullptr, *grad_w_hh_ = nullptr;
   T *w_ih_ = nullptr, *previous_h_ = nullptr, *grad_h_ = nullptr, *unprojected_ = nullptr;
 };
 

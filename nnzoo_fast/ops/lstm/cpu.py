@@ -6,18 +6,29 @@ from dataclasses import dataclass
 
 import torch
 
-from nnzoo_fast import _extension
+from nnzoo_fast import _compat, _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.lstm.check import steps_of
-from nnzoo_fast.ops.lstm.weights import Weights, flatten, group
+from nnzoo_fast.ops.lstm.weights import Weights, flatten, group, per_direction
 
 
 def supports(input, h0, c0, weights, batch_sizes, *settings) -> Verdict:
     return cpu_supports(input, "lstm_forward")
 
 
-def pays(input, h0, c0, weights, batch_sizes, *settings) -> Verdict:
+def pays(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional) -> Verdict:
+    if _onednn_wins(input, weights, batch_sizes, seed, bias, num_layers * (2 if bidirectional else 1)):
+        return False, "oneDNN, behind torch's operator, multiplies in bfloat16 on this CPU; these kernels in float32"
     return True, "whole sequence in one kernel: packed recurrent weights, gates applied in the cache"
+
+
+def _onednn_wins(input, weights, batch_sizes, seed, bias, directions) -> bool:
+    """Inference only: torch can't differentiate oneDNN's backward, so its training has no double backward."""
+    if input.dtype != torch.bfloat16 or not _compat.CPU_MULTIPLIES_BF16 or not torch.backends.mkldnn.enabled:
+        return False
+    onednn_takes_it = batch_sizes is None and per_direction(len(weights), bias, directions) in (2, 4)
+    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (input, *weights))
+    return onednn_takes_it and seed is None and not training
 
 
 @dataclass(frozen=True)
