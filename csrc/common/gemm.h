@@ -180,9 +180,10 @@ class GemmRun {
   GemmRun(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads,
           std::int64_t depth_limit)
       : M_(M), N_(N), K_(K), a_(a), b_(b), epilogue_(epilogue) {
-    depth_step_ = !b_packed && fits_whole_depth<T>(M, K) ? round_up(K > 0 ? K : 1, 8) : depth_block<T>(K);
+    depth_step_ = depth_block<T>(K);
     if (!b_packed && depth_limit > 0 && depth_limit < depth_step_) depth_step_ = equal_part(K, depth_limit, 8);
     row_step_ = row_block<T>(M, depth_step_);
+    if (fits_whole_depth<T>(M, K)) row_step_ = round_up(M, Tile<T>::rows);
     share_b_ = !b_packed && row_step_ < M;
     column_step_ = share_b_ ? column_block<T>(N, depth_step_) : round_up(N, W);
     const std::int64_t panels = ceil_div(column_step_, W);
@@ -191,52 +192,99 @@ class GemmRun {
       row_step_ = equal_part(M, ceil_div(M, ceil_div(threads, panels)), Tile<T>::rows);
     }
     threads_ = clamp_threads(threads, panels * ceil_div(M, row_step_));
+    panel_first_ = !share_b_ && K > depth_step_ && fits_whole_depth<T>(row_step_, K);
   }
 
   void run() {
     Scratch scratch;
     partial_ = epilogue_.partial();
-    const bool own_partial = K_ > depth_step_ && !partial_.data;
+    const bool own_partial = K_ > depth_step_ && !partial_.data && !panel_first_;
     if (share_b_) shared_b_ = scratch.take<T>(b_panels_size<T>(column_step_, depth_step_));
     // Unfinished sums that have no place in C get a buffer; rows are then taken in chunks so that it stays small.
-    const std::int64_t chunk = own_partial && share_b_ ? round_up(2048, row_step_) : M_;
+    const std::int64_t chunk = own_partial ? round_up(2048, row_step_) : M_;
     T* const buffer = own_partial ? scratch.take<T>((chunk < M_ ? chunk : M_) * column_step_) : nullptr;
     for (row_begin_ = 0; row_begin_ < M_; row_begin_ = row_end_) {
       row_end_ = M_ - row_begin_ < chunk ? M_ : row_begin_ + chunk;
       for (column_begin_ = 0; column_begin_ < N_; column_begin_ = column_end_) {
         column_end_ = N_ - column_begin_ < column_step_ ? N_ : column_begin_ + column_step_;
         if (own_partial) partial_ = {buffer - row_begin_ * column_step_ - column_begin_, column_step_};
-        parallel_team(threads_, [&](int thread, int count) { run_thread(thread, count); });
+        parallel_team(threads_, [&](int thread, int count) {
+          if (panel_first_) {
+            run_panel_first(thread, count);
+          } else {
+            run_depth_first(thread, count);
+          }
+        });
       }
     }
   }
 
  private:
-  void run_thread(int thread, int count) {
-    Scratch scratch;
-    T* const a_block = scratch.take<T>(a_panels_size<T>(row_step_, depth_step_));
-    T* const b_block = share_b_ || b_packed ? nullptr : scratch.take<T>(depth_step_ * W);
-    const std::int64_t panels = ceil_div(column_end_ - column_begin_, W);
-    const Range units = split_range(ceil_div(row_end_ - row_begin_, row_step_) * panels, thread, count);
+  std::int64_t panels() const { return ceil_div(column_end_ - column_begin_, W); }
+
+  // Calls body(row, rows, first panel, last panel) for the row blocks of this thread's units.
+  template <class Body>
+  NNZOO_INLINE void for_each_row_block(int thread, int count, const Body& body) const {
+    const std::int64_t n = panels();
+    const Range units = split_range(ceil_div(row_end_ - row_begin_, row_step_) * n, thread, count);
+    for (std::int64_t unit = units.begin; unit < units.end;) {
+      const std::int64_t block = unit / n, row = row_begin_ + block * row_step_;
+      const std::int64_t rows = row_end_ - row < row_step_ ? row_end_ - row : row_step_;
+      const std::int64_t stop = (block + 1) * n < units.end ? (block + 1) * n : units.end;
+      body(row, rows, unit - block * n, stop - block * n);
+      unit = stop;
+    }
+  }
+
+  // Calls body(k, depth, step) for the blocks of K; once, with depth 0, for an empty sum.
+  template <class Body>
+  NNZOO_INLINE void for_each_depth_block(const Body& body) const {
     std::int64_t k = 0;
     do {
       const std::int64_t depth = K_ - k < depth_step_ ? K_ - k : depth_step_;
-      const DepthStep step{k == 0, k + depth >= K_};
-      if (share_b_) {
-        pack_shared(k, depth, split_range(panels, thread, count));
-        team_barrier(count);
-      }
-      for (std::int64_t unit = units.begin; unit < units.end;) {
-        const std::int64_t block = unit / panels;
-        const std::int64_t row = row_begin_ + block * row_step_;
-        const std::int64_t rows = row_end_ - row < row_step_ ? row_end_ - row : row_step_;
-        const std::int64_t stop = (block + 1) * panels < units.end ? (block + 1) * panels : units.end;
-        pack_a_panels<T>(a_, row, rows, k, depth, a_block);
-        for (; unit < stop; ++unit) run_unit(unit - block * panels, row, rows, k, depth, step, a_block, b_block);
-      }
-      if (share_b_) team_barrier(count);
+      body(k, depth, DepthStep{k == 0, k + depth >= K_});
       k += depth;
     } while (k < K_);
+  }
+
+  // A block of K at a time for all of C: the general order.
+  void run_depth_first(int thread, int count) {
+    Scratch scratch;
+    T* const a_block = scratch.take<T>(a_panels_size<T>(row_step_, depth_step_));
+    T* const b_block = share_b_ || b_packed ? nullptr : scratch.take<T>(depth_step_ * W);
+    for_each_depth_block([&](std::int64_t k, std::int64_t depth, DepthStep step) {
+      if (share_b_) {
+        pack_shared(k, depth, split_range(panels(), thread, count));
+        team_barrier(count);
+      }
+      for_each_row_block(thread, count, [&](std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) {
+        pack_a_panels<T>(a_, row, rows, k, depth, a_block);
+        for (std::int64_t panel = begin; panel < end; ++panel) {
+          run_unit(panel, row, rows, k, depth, step, a_block, b_block, partial_);
+        }
+      });
+      if (share_b_) team_barrier(count);
+    });
+  }
+
+  // All of K at a time for a panel of C, when A stays in cache meanwhile: unfinished sums never leave it either.
+  void run_panel_first(int thread, int count) {
+    Scratch scratch;
+    T* const a_block = scratch.take<T>(a_panels_size<T>(row_step_, K_));
+    T* const b_block = b_packed ? nullptr : scratch.take<T>(depth_step_ * W);
+    T* const sums = partial_.data ? nullptr : scratch.take<T>(row_step_ * W);
+    for_each_row_block(thread, count, [&](std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) {
+      const std::int64_t padded_rows = round_up(rows, Tile<T>::rows);
+      for_each_depth_block([&](std::int64_t k, std::int64_t depth, DepthStep) {
+        pack_a_panels<T>(a_, row, rows, k, depth, a_block + padded_rows * k);
+      });
+      for (std::int64_t panel = begin; panel < end; ++panel) {
+        const Partial<T> kept = sums ? Partial<T>{sums - row * W - column_begin_ - panel * W, W} : partial_;
+        for_each_depth_block([&](std::int64_t k, std::int64_t depth, DepthStep step) {
+          run_unit(panel, row, rows, k, depth, step, a_block + padded_rows * k, b_block, kept);
+        });
+      }
+    });
   }
 
   void pack_shared(std::int64_t k, std::int64_t depth, Range panels) {
@@ -250,7 +298,8 @@ class GemmRun {
   }
 
   NNZOO_INLINE void run_unit(std::int64_t panel, std::int64_t row, std::int64_t rows, std::int64_t k,
-                             std::int64_t depth, DepthStep step, const T* a_block, T* b_block) {
+                             std::int64_t depth, DepthStep step, const T* a_block, T* b_block,
+                             const Partial<T>& partial) {
     const std::int64_t column = column_begin_ + panel * W;
     const int columns = static_cast<int>(column_end_ - column < W ? column_end_ - column : W);
     const TilePlace place{row, column, 0, columns};
@@ -260,7 +309,7 @@ class GemmRun {
     } else {
       if constexpr (OperandTraits<B>::strided) {
         if (M_ <= few_rows && b_.outer_stride == 1 && columns == W) {
-          run_panel<T>(rows, depth, a_block, b_.at(column, k), b_.depth_stride, place, step, partial_, epilogue_);
+          run_panel<T>(rows, depth, a_block, b_.at(column, k), b_.depth_stride, place, step, partial, epilogue_);
           return;
         }
       }
@@ -270,7 +319,7 @@ class GemmRun {
         b_.template pack<W>(column, columns, k, depth, b_block);
       }
     }
-    run_panel<T>(rows, depth, a_block, b_panel, W, place, step, partial_, epilogue_);
+    run_panel<T>(rows, depth, a_block, b_panel, W, place, step, partial, epilogue_);
   }
 
   const std::int64_t M_, N_, K_;
@@ -278,7 +327,7 @@ class GemmRun {
   const B& b_;
   const Epilogue& epilogue_;
   std::int64_t depth_step_, row_step_, column_step_;
-  bool share_b_;
+  bool share_b_, panel_first_;
   int threads_;
   T* shared_b_ = nullptr;
   Partial<T> partial_{nullptr, 0};

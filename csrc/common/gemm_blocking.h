@@ -44,11 +44,10 @@ std::int64_t depth_block(std::int64_t depth) {
   return equal_part(depth > 0 ? depth : 1, 2048 / static_cast<std::int64_t>(sizeof(T)), 8);
 }
 
-// Whether A and a panel of B share the second-level cache over the whole depth, so that K needs no blocks.
+// Whether `rows` of A stay in the second-level cache over the whole depth, beside a block of B's panel.
 template <class T>
 bool fits_whole_depth(std::int64_t rows, std::int64_t depth) {
-  const std::int64_t bytes = depth * static_cast<std::int64_t>(sizeof(T)), level2 = cache_sizes().level2;
-  return round_up(rows, Tile<T>::rows) * bytes <= level2 / 2 && Tile<T>::columns * bytes <= level2 / 4;
+  return round_up(rows, Tile<T>::rows) * depth * static_cast<std::int64_t>(sizeof(T)) <= cache_sizes().level2 / 4 * 3;
 }
 
 // Rows of A that a thread packs at a time: half of the second-level cache.

@@ -41,10 +41,10 @@ struct DepthStep {
 
 // sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [depth][Tile::rows]; row k of `b` starts at b + k *
 // b_stride (Tile::columns for a micro-panel, a matrix's row stride when B is read in place).
-template <class T, int rows, class S>
+template <class T, int rows, int vectors, class S>
 NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
-                                Vec<T> (&sum)[rows][Tile<T>::vectors]) {
-  constexpr int vectors = Tile<T>::vectors, width = Vec<T>::width;
+                                Vec<T> (&sum)[rows][vectors]) {
+  constexpr int width = Vec<T>::width;
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
@@ -66,10 +66,10 @@ NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std:
 }
 
 // Calls body(i, j, count) for every vector of a tile that holds an element of C.
-template <class T, int rows, class Body>
+template <class T, int rows, int vectors, class Body>
 NNZOO_INLINE void for_each_tile_vector(const TilePlace& place, const Body& body) {
-  constexpr int vectors = Tile<T>::vectors, width = Vec<T>::width;
-  if (place.rows == rows && place.columns == Tile<T>::columns) {
+  constexpr int width = Vec<T>::width;
+  if (place.rows == rows && place.columns == vectors * width) {
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
@@ -88,11 +88,11 @@ NNZOO_INLINE void for_each_tile_vector(const TilePlace& place, const Body& body)
 }
 
 // Computes one tile over one block of K and passes it on: to `partial`, or to the epilogue in the last block.
-template <class T, int rows, class S, class Epilogue>
+template <class T, int rows, int vectors, class S, class Epilogue>
 __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
                                         const TilePlace& place, DepthStep step, const Partial<T>& partial,
                                         const Epilogue& epilogue) {
-  constexpr int vectors = Tile<T>::vectors, width = Vec<T>::width;
+  constexpr int width = Vec<T>::width;
   T* const kept = partial.data + place.row * partial.stride + place.column;
   if (!step.first) {
     for (int i = 0; i < place.rows; ++i) {
@@ -100,21 +100,21 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
     }
   }
   Vec<T> sum[rows][vectors];
-  multiply_tile<T, rows>(depth, a, b, b_stride, sum);
+  multiply_tile<T, rows, vectors>(depth, a, b, b_stride, sum);
   if (!step.first) {
-    for_each_tile_vector<T, rows>(place, [&](int i, int j, int count) {
+    for_each_tile_vector<T, rows, vectors>(place, [&](int i, int j, int count) {
       sum[i][j] += Vec<T>::load(kept + i * partial.stride + j * width, count);
     });
   }
   if (!step.last) {
-    for_each_tile_vector<T, rows>(
+    for_each_tile_vector<T, rows, vectors>(
         place, [&](int i, int j, int count) { sum[i][j].store(kept + i * partial.stride + j * width, count); });
   } else if constexpr (Epilogue::from_registers) {
-    for_each_tile_vector<T, rows>(
+    for_each_tile_vector<T, rows, vectors>(
         place, [&](int i, int j, int count) { epilogue(place.row + i, place.column + j * width, count, sum[i][j]); });
   } else {
     // A long epilogue is compiled once, in a loop over the tile in L1, instead of once for each of its registers.
-    alignas(64) T tile[rows][Tile<T>::columns];
+    alignas(64) T tile[rows][vectors * width];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
@@ -130,22 +130,28 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
   }
 }
 
-// The tiles of one column panel of B: rows 0..place.rows of C from place.row on, with A's micro-panels one behind
-// another, `depth` * Tile::rows elements each. `place.columns` is at most Tile::columns.
+// The tiles of one column panel of B: rows 0..rows of C from place.row on, with A's micro-panels one behind another,
+// `depth` * Tile::rows elements each. `place.columns` is at most Tile::columns. The last rows and the last panel get
+// smaller tiles, so that padding costs little.
 template <class T, class S, class Epilogue>
 NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const S* b, std::int64_t b_stride,
                             TilePlace place, DepthStep step, const Partial<T>& partial, const Epilogue& epilogue) {
-  constexpr int R = Tile<T>::rows;
+  constexpr int R = Tile<T>::rows, V = Tile<T>::vectors;
+  const int vectors = (place.columns + Vec<T>::width - 1) / Vec<T>::width;
   const T* a = a_panels;
   for (std::int64_t done = 0; done < rows; done += R, place.row += R, a += depth * R) {
     const std::int64_t left = rows - done;
     place.rows = left < R ? static_cast<int>(left) : R;
-    if (place.rows == 1) {
-      run_tile<T, 1>(depth, a, b, b_stride, place, step, partial, epilogue);
+    if (vectors == 1) {
+      run_tile<T, R, 1>(depth, a, b, b_stride, place, step, partial, epilogue);
+    } else if (vectors < V) {
+      run_tile<T, R, V - 1>(depth, a, b, b_stride, place, step, partial, epilogue);
+    } else if (place.rows == 1) {
+      run_tile<T, 1, V>(depth, a, b, b_stride, place, step, partial, epilogue);
     } else if (place.rows <= R / 2) {
-      run_tile<T, R / 2>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, R / 2, V>(depth, a, b, b_stride, place, step, partial, epilogue);
     } else {
-      run_tile<T, R>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, R, V>(depth, a, b, b_stride, place, step, partial, epilogue);
     }
   }
 }
