@@ -24,6 +24,10 @@
 //       void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const;
 //     };
 //
+// With `static constexpr bool takes_tiles = true` it receives tiles in the first-level cache instead of vectors:
+//
+//     void tile(const TilePlace& place, const T* sums, int stride) const;   // place.rows rows, `stride` apart
+//
 // `count` lanes, from `column` on, are valid; the lanes beyond it hold zeros or padding and must not be stored.
 // `Store<T, S>` is the plain one: C of type S (T or BFloat16), optionally C += (accumulate) and a bias per column.
 //

@@ -87,6 +87,16 @@ NNZOO_INLINE void for_each_tile_vector(const TilePlace& place, const Body& body)
   }
 }
 
+// Whether an epilogue takes a whole tile at a time: it says so with a member `takes_tiles`.
+template <class Epilogue>
+constexpr auto takes_tiles(int) -> decltype(Epilogue::takes_tiles) {
+  return Epilogue::takes_tiles;
+}
+template <class Epilogue>
+constexpr bool takes_tiles(...) {
+  return false;
+}
+
 // Computes one tile over one block of K and passes it on: to `partial`, or to the epilogue in the last block.
 template <class T, int rows, int vectors, class S, class Epilogue>
 __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
@@ -120,11 +130,15 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
 #pragma GCC unroll 4
       for (int j = 0; j < vectors; ++j) sum[i][j].store(&tile[i][j * width]);
     }
-    for (int i = 0; i < place.rows; ++i) {
-      for (int j = 0; j * width < place.columns; ++j) {
-        const int left = place.columns - j * width;
-        epilogue(place.row + i, place.column + j * width, left < width ? left : width,
-                 Vec<T>::load(&tile[i][j * width]));
+    if constexpr (takes_tiles<Epilogue>(0)) {
+      epilogue.tile(place, &tile[0][0], vectors * width);
+    } else {
+      for (int i = 0; i < place.rows; ++i) {
+        for (int j = 0; j * width < place.columns; ++j) {
+          const int left = place.columns - j * width;
+          epilogue(place.row + i, place.column + j * width, left < width ? left : width,
+                   Vec<T>::load(&tile[i][j * width]));
+        }
       }
     }
   }

@@ -337,43 +337,63 @@ struct PlaneRows {
 // Writes C[channel, image * pixels + pixel] to a tensor, with a bias per channel.
 template <class T, class S>
 struct ImageStore {
-  static constexpr bool from_registers = false;
+  static constexpr bool from_registers = false, takes_tiles = true;
   S* data;
   std::int64_t image_stride, channel_stride;
   std::int64_t pixel_stride[3];
   PixelGrid grid;
   const S* bias;
 
-  bool dense() const {
-    return pixel_stride[2] == 1 && (grid.height == 1 || pixel_stride[1] == grid.width) &&
-           (grid.depth == 1 || pixel_stride[0] == grid.width * grid.height);
-  }
   Partial<T> partial() const { return {nullptr, 0}; }
-  NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const {
-    if (bias) sum += Vec<T>::set(to_float(bias[row]));
+
+  void tile(const TilePlace& place, const T* sums, int stride) const {
     const std::int64_t pixels = grid.count();
-    std::int64_t image = column / pixels, pixel = column % pixels;
-    S* const channel = data + row * channel_stride;
-    if (pixel + count <= pixels && dense()) {
-      sum.store(channel + image * image_stride + pixel, count);
-      return;
-    }
-    T value[Vec<T>::width];
-    sum.store(value);
-    std::int64_t w = pixel % grid.width, h = pixel / grid.width % grid.height, d = pixel / grid.width / grid.height;
-    for (int i = 0; i < count; ++i) {
-      S* const to = channel + image * image_stride + d * pixel_stride[0] + h * pixel_stride[1] + w * pixel_stride[2];
-      *to = from_float<S>(value[i]);
-      if (++w == grid.width) {
-        w = 0;
-        if (++h == grid.height) {
-          h = 0;
-          if (++d == grid.depth) {
-            d = 0;
-            ++image;
-          }
-        }
+    std::int64_t image = place.column / pixels, pixel = place.column % pixels;
+    // Runs of pixels that are adjacent in memory: a whole image's, or those of a row.
+    const bool rows_adjoin = pixel_stride[2] == 1 && (grid.height == 1 || pixel_stride[1] == grid.width) &&
+                             (grid.depth == 1 || pixel_stride[0] == grid.width * grid.height);
+    const std::int64_t run = rows_adjoin ? pixels : grid.width;
+    for (int column = 0; column < place.columns;) {
+      const std::int64_t in_run = run - pixel % run;
+      const int count = in_run < place.columns - column ? static_cast<int>(in_run) : place.columns - column;
+      const std::int64_t w = pixel % grid.width, h = pixel / grid.width % grid.height;
+      const std::int64_t d = pixel / grid.width / grid.height;
+      S* const first = data + image * image_stride + place.row * channel_stride + d * pixel_stride[0] +
+                       h * pixel_stride[1] + w * pixel_stride[2];
+      if (pixel_stride[2] == 1) {
+        store_rows(sums + column, stride, place, count, first);
+      } else {
+        store_pixels(sums + column, stride, place, count, first);
       }
+      column += count;
+      pixel += count;
+      if (pixel == pixels) {
+        pixel = 0;
+        ++image;
+      }
+    }
+  }
+
+ private:
+  T bias_of(std::int64_t channel) const { return bias ? T(to_float(bias[channel])) : T(0); }
+
+  // Pixels next to each other in memory.
+  NNZOO_INLINE void store_rows(const T* sums, int stride, const TilePlace& place, int count, S* to) const {
+    for (int i = 0; i < place.rows; ++i) {
+      const Vec<T> shift = Vec<T>::set(bias_of(place.row + i));
+      for_each_vector<T>(count, [&](std::int64_t j, int lanes) {
+        (Vec<T>::load(sums + i * stride + j, lanes) + shift).store(to + i * channel_stride + j, lanes);
+      });
+    }
+  }
+
+  // Channels next to each other, or nothing is.
+  NNZOO_INLINE void store_pixels(const T* sums, int stride, const TilePlace& place, int count, S* to) const {
+    T shift[Tile<T>::rows];
+    for (int i = 0; i < place.rows; ++i) shift[i] = bias_of(place.row + i);
+    for (int j = 0; j < count; ++j) {
+      S* const pixel = to + j * pixel_stride[2];
+      for (int i = 0; i < place.rows; ++i) pixel[i * channel_stride] = from_float<S>(sums[i * stride + j] + shift[i]);
     }
   }
 };

@@ -1,0 +1,93 @@
+"""What the matrix can't say of `linear`: every tail of the register tiles, and the functions behind the activations."""
+
+import math
+
+import pytest
+import torch
+
+from nnzoo_fast import _extension
+from nnzoo_fast.ops.linear import cpu
+from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
+from nnzoo_fast.spec import Error
+
+pytestmark = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
+ISAS = _extension._C.isas() if _extension._C else []
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+# Around the tiles' sizes (rows 4, 6, 8; columns 8, 16, 24, 48; the few-rows path ends at 16) and block ends of K.
+ROWS = (1, 2, 5, 7, 8, 9, 15, 16, 17, 31)
+COLUMNS = (1, 3, 15, 16, 17, 33, 47, 48, 49, 97)
+DEPTHS = (0, 1, 3, 8, 17, 65, 521)
+
+
+def bound(depth: int, dtype: torch.dtype) -> float:
+    """A sum of `depth` products, rounded once more at the end."""
+    accumulated = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
+    return 2 * math.sqrt(max(depth, 1)) * accumulated + torch.finfo(dtype).eps
+
+
+def misaligned(values: torch.Tensor) -> torch.Tensor:
+    """The same values one element off any vector's alignment."""
+    return torch.cat([values.new_zeros(1), values.flatten()])[1:].view(values.shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ISAS)
+def test_every_tail(name, dtype, isa, poisoned_memory):
+    isa(name)
+    for i, rows in enumerate(ROWS):
+        for j, columns in enumerate(COLUMNS):
+            depth = DEPTHS[(3 * i + j) % len(DEPTHS)]
+            input = misaligned(torch.randn(rows, depth).to(dtype))
+            weight = misaligned(torch.randn(columns, depth).to(dtype))
+            weight = weight.t().contiguous().t() if (i + j) % 2 else weight
+            bias = torch.randn(columns).to(dtype)
+            (output, _) = cpu.forward(input, weight, bias, "none", False)
+            error = Error.of(output, reference(input.double(), weight.double(), bias.double()))
+            assert max(error.frobenius, error.largest) <= bound(depth, dtype), (rows, columns, depth)
+
+
+@pytest.mark.parametrize("name", ISAS)
+def test_threads_change_no_bit(name, isa):
+    isa(name)
+    before = torch.get_num_threads()
+    try:
+        for rows, columns, depth in ((5, 70, 300), (130, 101, 1100), (700, 60, 530)):
+            args = torch.randn(rows, depth), torch.randn(columns, depth), None, "none", False
+            results = []
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                results.append(cpu.forward(*args)[0])
+            assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    finally:
+        torch.set_num_threads(before)
+
+
+STEPS = (1, 1e-3, 1e-8, 30, 100)
+SPECIAL = (0.0, -0.0, math.inf, -math.inf, math.nan, 1e-40, 88.5, 89.5, -88.5, -104.5)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "none"])
+@pytest.mark.parametrize("name", ISAS)
+def test_activations_to_the_last_bits(name, activation, dtype, isa):
+    """A product with the 1x1 identity leaves the activation alone: compared value by value."""
+    isa(name)
+    values = torch.cat([step * torch.randn(4000, dtype=torch.float64) for step in STEPS])
+    input = torch.cat([values, torch.tensor(SPECIAL, dtype=torch.float64)]).to(dtype)[:, None]
+    one = torch.ones(1, 1, dtype=dtype)
+    output = cpu.forward(input, one, None, activation, False)[0].double()
+    # float64 has no wider oracle in torch; stock torch's own error is below one unit in the last place there.
+    expected = torch.nn.functional.__dict__.get(activation, getattr(torch, activation, None))
+    if activation == "gelu_tanh":
+        oracle = torch.nn.functional.gelu(input.double(), approximate="tanh")
+    else:
+        oracle = expected(input.double())
+    assert torch.equal(output.isnan(), oracle.isnan())
+    finite = oracle.isfinite()
+    assert torch.equal(output[~finite & ~oracle.isnan()], oracle[~finite & ~oracle.isnan()])
+    # In gelu's definition 1 + erf and 1 + tanh cancel for negative arguments: measured against |x| there.
+    scale = torch.maximum(oracle.abs(), input.double().abs()) if "gelu" in activation else oracle.abs()
+    unit = torch.finfo(dtype).eps * scale[finite] + 128 * torch.finfo(dtype).tiny  # silu(-89) is 0, not 2e-37
+    worst = ((output[finite] - oracle[finite]).abs() / unit).max().item()
+    assert worst <= 4, f"{worst:.2f} eps"
