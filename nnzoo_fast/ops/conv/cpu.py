@@ -12,7 +12,20 @@ def supports(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
 
 
 def pays(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
-    return True, "implicit GEMM over shifted planes"
+    """Single-thread CPU time on Zen 4, forward and training, against oneDNN (float64: torch's own im2col)."""
+    per_group, *kernel = weight.shape[1:]
+    depthwise = groups > 1 and per_group == 1
+    if input.dtype == torch.float64:
+        if depthwise or (per_group >= 64 and max(kernel) > 1):
+            return True, "stock torch writes the im2col matrix in float64: 1.2 times our time, depthwise 2.8 to 5"
+        return False, "few products for each value: stock torch's float64 convolution is as fast"
+    if input.dtype == torch.bfloat16:
+        if depthwise:
+            return True, "depthwise planes stay in the first-level cache: 1.1 to 1.3 times as fast as oneDNN"
+        return False, "oneDNN uses the CPU's bfloat16 instructions: twice as fast"
+    if groups == 1 and per_group == 1:
+        return True, "one input channel, which oneDNN's blocks of channels don't suit: 1.3 to 1.9 times as fast"
+    return False, "oneDNN's direct convolution is as near to the FMA peak, or nearer"
 
 
 def in_three(values, filler: int) -> tuple[int, ...]:
