@@ -110,6 +110,33 @@ def test_twice_is_once(reached):
     assert reached == []
 
 
+def flat_weights_are_the_parameters(lstm):
+    names = lstm._flat_weights_names
+    return all(flat is getattr(lstm, name) for flat, name in zip(lstm._flat_weights, names, strict=True))
+
+
+CHANGES = {
+    "new parameter": lambda lstm: setattr(lstm, "weight_hh_l0", torch.nn.Parameter(torch.ones(16, 4))),
+    "to": lambda lstm: lstm.double().float(),
+    "load_state_dict": lambda lstm: lstm.load_state_dict(torch.nn.LSTM(3, 4).state_dict(), assign=True),
+    "functional_call": lambda lstm: torch.func.functional_call(lstm, torch.nn.LSTM(3, 4).state_dict(), batch(5, 2, 3)),
+    "flatten_parameters": lambda lstm: lstm.flatten_parameters(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_happens_to_an_lstm_is_known_after_restore(change):
+    x = batch(5, 2, 3)
+    lstm = accelerate(torch.nn.LSTM(3, 4))
+    assert type(lstm) is nn.LSTM and not isinstance(lstm, torch.nn.LSTM)
+    change(lstm)
+    expected, _ = lstm(x)
+    assert flat_weights_are_the_parameters(restore(lstm))
+    torch.testing.assert_close(lstm(x)[0], expected)
+    lstm._flat_weights[0] = torch.nn.Parameter(torch.zeros(16, 3))
+    assert not flat_weights_are_the_parameters(lstm)
+
+
 def test_it_prints_nothing(capsys):
     restore(accelerate(Classifier()))
     assert capsys.readouterr() == ("", "")

@@ -245,7 +245,7 @@ def test_generate(model):
         (lambda: models.LeNet(image_size=11), "image_size"),
         (lambda: models.ResNet(blocks=(2, 2)), "blocks"),
         (lambda: models.GPT(**SIZES)(torch.zeros(1, 41, dtype=torch.int64)), "n_positions"),
-        (lambda: models.GCN(3, 4, 0), "num_layers"),
+        (lambda: models.GCN(3, 4, 0, 2), "num_layers"),
     ],
     ids=["MLP", "LeNet", "ResNet", "GPT", "GCN"],
 )
