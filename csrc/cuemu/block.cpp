@@ -268,36 +268,4 @@ CopyQueue& Block::copies() {
   return copies_[current_->number];
 }
 
-// What runtime.h promises to kernels.
-
-void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site) {
-  current_block->warp_collective(mask, frame, op, site);
-}
-
-unsigned lane() { return current_block->current().number % 32; }
-
-int block_barrier(bool predicate, Site site) { return current_block->barrier(predicate, site); }
-
-void fail(const char* message, Site site) { current_block->fail(std::string(message) + " " + describe(site)); }
-
-void* dynamic_shared_memory() { return current_block->shared_memory(); }
-
-void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes) {
-  CopyQueue& queue = current_block->copies();
-  queue.copies.push_back({shared, global, bytes, zero_bytes, queue.open_group});
-}
-
-void commit_copies() { ++current_block->copies().open_group; }
-
-void wait_copies(unsigned groups_left) {
-  CopyQueue& queue = current_block->copies();
-  auto is_due = [&](const Copy& copy) { return copy.group + groups_left < queue.open_group; };
-  auto due_end = std::find_if_not(queue.copies.begin(), queue.copies.end(), is_due);
-  for (auto copy = queue.copies.begin(); copy != due_end; ++copy) {
-    if (copy->bytes) std::memcpy(copy->shared, copy->global, copy->bytes);
-    std::memset(static_cast<char*>(copy->shared) + copy->bytes, 0, copy->zero_bytes);
-  }
-  queue.copies.erase(queue.copies.begin(), due_end);
-}
-
 }  // namespace cuemu
