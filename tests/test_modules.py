@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import pickle
+from types import ModuleType
 
 import layers
 import pytest
@@ -230,6 +231,8 @@ def test_other_names_are_those_of_torch():
     assert {"Linear", "BatchNorm2d"} <= set(dir(nn))
     assert {"linear", "relu"} <= set(dir(functional))
     assert nnzoo_fast.nn.functional is functional
+    hidden = {name for name in dir(torch.nn) if isinstance(getattr(torch.nn, name), ModuleType)} - {"functional"}
+    assert all(getattr(nn, name) is getattr(torch.nn, name) for name in hidden), "a file of ours hides one of torch.nn's"
     for module in (nn, functional):
         with pytest.raises(AttributeError, match="no_such_name"):
             module.no_such_name  # noqa: B018

@@ -7,11 +7,11 @@ keys and initial weights are torch.nn's.
 import torch
 
 from nnzoo_fast.nn import functional
-from nnzoo_fast.nn.attention import MultiheadAttention
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d, LazyConv1d, LazyConv2d, LazyConv3d
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
+from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.recurrent import LSTM, LSTMCell
 
 __all__ = [
