@@ -1,9 +1,9 @@
 // The tiled matrix product under linear, conv and lstm: out(m, n) = sum over k of a(m, k) * b(n, k).
 //
-// Three parts are exchangeable. An *operand* (gemm_operand.cuh) is seen as [rows, depth] whatever lies in memory: a strided
-// matrix, or elements that are found while they are loaded, as conv finds the pixels of an image. A *math* (gemm_math.cuh)
-// multiplies tiles that are in shared memory: multiply-adds in registers, or the tensor cores. An *epilogue* consumes
-// every sum, as epilogue(batch, row, column, sum), while it is in a register.
+// Three parts are exchangeable. An *operand* (gemm_operand.cuh) is seen as [rows, depth] whatever lies in memory: a
+// strided matrix, or elements that are found while they are loaded, as conv finds the pixels of an image. A *math*
+// (gemm_math.cuh) multiplies tiles that are in shared memory: multiply-adds in registers, or the tensor cores. An
+// *epilogue* consumes every sum, as epilogue(batch, row, column, sum), while it is in a register.
 //
 // A block computes a 64 x 64 tile. While it multiplies one slice of the depth, the next one is already on its way from
 // global memory into registers. Every sum is one thread's or one warp's, in the order of k: results are repeatable.
