@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from torch.autograd import gradcheck, gradgradcheck
 
 import nnzoo_fast
 from nnzoo_fast import _extension
@@ -251,6 +252,52 @@ def test_no_matrix_of_scores_in_memory():
 
 
 # The choice
+
+
+def rows(queries, keys, **options):
+    call = tensors(2, 4, queries, 16, keys=keys, grad=False)
+    return (*call, None, options.get("dropout_p", 0.0), False, None, False, torch.zeros(1, dtype=torch.int64))
+
+
+def test_stock_runs_where_it_wins():
+    cpu = operation.table[[row.name for row in operation.table].index("cpu")]
+    assert cpu.pays(*rows(64, 256))[0]
+    for few in (rows(2, 4096), rows(16, 16)):
+        able, reason = cpu.pays(*few)
+        assert not able and reason
+    assert cpu.pays(*rows(2, 16, dropout_p=0.1))[0], "stock torch has no such dropout"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_a_float32_mask_with_other_dtypes(dtype):
+    call, mask = tensors(1, 2, 40, 8, dtype=dtype, grad=False), torch.randn(40, 40)
+    exact = attention(*(t.double() for t in call), mask.double(), backend="reference")
+    for backend in ("cpu", "torch", "reference"):
+        found = attention(*call, mask, backend=backend)
+        assert found.dtype == dtype and Error.of(found, exact).frobenius < 2 * torch.finfo(dtype).eps
+
+
+KERNEL_SAMPLES = ["L5-S7-E3", "E1-V2", "gqa-6-2", "gqa-3d-mask", "mask-per-key", "blind-rows-float", "causal-L20-S140"]
+
+
+@pytest.mark.parametrize("name", KERNEL_SAMPLES)
+def test_derivatives_and_repeats_of_the_kernels(name):
+    """The suite's own gradcheck runs what is chosen, which is stock torch for samples as small as these."""
+    from nnzoo_fast.ops.attention.spec import SPEC
+
+    sample = next(sample for sample in SPEC.samples if sample.id == name)
+    call = sample.make(Maker(torch.float64))
+    wanted = [tensor for tensor in call.tensors() if tensor.requires_grad]
+
+    def function(*values):
+        replace = {id(tensor): value for tensor, value in zip(wanted, values, strict=True)}
+        return call.map(lambda tensor: replace.get(id(tensor), tensor)).run(attention)
+
+    with nnzoo_fast.backend("cpu"):
+        assert gradcheck(function, wanted, fast_mode=True)
+        assert gradgradcheck(function, wanted, fast_mode=True)
+        first, again = (run_with_gradients(attention, call) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(sum(first, []), sum(again, []), strict=True))
 
 
 def test_options_under_dropout_fall_back_to_the_reference_not_to_torch():

@@ -2,7 +2,6 @@
 // the keys, recomputes the weights from the forward pass's statistics, and adds to grad_query^T, which stays in cache,
 // and to the rows of grad_key and grad_value, which are its own: nothing is shared between tasks, so the result doesn't
 // depend on their order.
-#include "common/parallel.h"
 #include "ops/attention/attention_gradients.h"
 
 namespace nnzoo {
@@ -151,10 +150,10 @@ void attention_backward(const AttentionBackward& args) {
   const std::int64_t pairs = in.batch * in.kv_heads;
   dispatch_dtype(in.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
-    parallel_for_dynamic(pairs * args.parts, in.threads,
+    parallel_for_dynamic(pairs * args.parts, useful_threads(in),
                          [&](std::int64_t task) { backward_part<S>(args, task % args.parts, task / args.parts); });
     if (!adds_in_place<S>(args)) {
-      parallel_for_dynamic(pairs, in.threads, [&](std::int64_t pair) { combine_parts<S>(args, pair); });
+      parallel_for_dynamic(pairs, useful_threads(in), [&](std::int64_t pair) { combine_parts<S>(args, pair); });
     }
   });
 }

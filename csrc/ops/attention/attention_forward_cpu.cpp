@@ -4,7 +4,6 @@
 //     out^T  = out^T * factor + V_block^T weights
 //
 // so that what is stored of a tile are its running maxima and sums and out^T, all in the first-level cache.
-#include "common/parallel.h"
 #include "ops/attention/attention_scores.h"
 
 namespace nnzoo {
@@ -115,7 +114,7 @@ void attention_forward(const AttentionForward& args) {
     constexpr std::int64_t size = Tile<T>::columns;
     const std::int64_t tiles = ceil_div(in.queries, size);
     // With a causal mask the last tiles see the most keys: they go first, so that the threads end together.
-    parallel_for_dynamic(in.batch * in.heads * tiles, in.threads, [&](std::int64_t task) {
+    parallel_for_dynamic(in.batch * in.heads * tiles, useful_threads(in), [&](std::int64_t task) {
       const std::int64_t first = (tiles - 1 - task % tiles) * size, pair = task / tiles;
       const int count = static_cast<int>(in.queries - first < size ? in.queries - first : size);
       const Head<S> head(in, pair / in.heads, pair % in.heads);

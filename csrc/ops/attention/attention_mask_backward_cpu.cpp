@@ -2,7 +2,6 @@
 // the mask covers, and adds up, in order, the calls' heads and tiles that share it. Recomputing the scores' gradient
 // here costs two more products, but no task ever waits for another, and a broadcast mask's sum is the same for any
 // thread count.
-#include "common/parallel.h"
 #include "ops/attention/attention_gradients.h"
 
 namespace nnzoo {
@@ -47,7 +46,7 @@ void attention_mask_backward(const AttentionMaskBackward& args) {
     using T = Compute<S>;
     constexpr std::int64_t size = Tile<T>::columns;
     const std::int64_t tasks = stride[2] ? ceil_div(in.queries, size) : 1;  // per batch entry and head of the mask
-    parallel_for_dynamic(batches * heads * tasks, in.threads, [&](std::int64_t task) {
+    parallel_for_dynamic(batches * heads * tasks, useful_threads(in), [&](std::int64_t task) {
       const std::int64_t own_batch = task / tasks / heads, own_head = task / tasks % heads;
       const std::int64_t begin = task % tasks * size;
       const std::int64_t end = tasks == 1 || begin + size > in.queries ? in.queries : begin + size;

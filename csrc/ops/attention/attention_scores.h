@@ -3,6 +3,7 @@
 // shuffles.
 #pragma once
 
+#include "common/parallel.h"
 #include "common/random.h"
 #include "common/vmath.h"
 #include "ops/attention/attention.h"
@@ -41,6 +42,12 @@ struct Head {
   // The position of the head's first query among those of all heads.
   std::int64_t first_row() const { return (batch * inputs.heads + head) * inputs.queries; }
 };
+
+// The threads worth waking: each gets at least 5 us of multiply-adds.
+inline int useful_threads(const AttentionInputs& in) {
+  const std::int64_t work = in.batch * in.heads * in.queries * in.keys * (in.head_dim + in.value_dim);
+  return clamp_threads(in.threads, work >> 18);
+}
 
 // Keys before this one may be visible to a query of the tile that ends before query `end`.
 inline std::int64_t visible_keys(const AttentionInputs& inputs, std::int64_t end) {

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
-from nnzoo_fast.front_door import STOCK, route
+from nnzoo_fast.front_door import STOCK, is_traceable, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.attention import cpu
 from nnzoo_fast.ops.attention.checks import check
@@ -80,6 +80,8 @@ def stock(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sca
     # torch's dropout doesn't know the counters' mask, and its fused kernels have no forward-mode derivative.
     if seed is not None or (dropout_p == 0 and _compat.forward_mode_active()):
         return reference(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed)
+    if is_traceable(attn_mask) and attn_mask.dtype == torch.float32 and query.dtype == torch.float64:
+        attn_mask = attn_mask.double()  # torch 2.13's fused kernel reads the mask's memory as float64
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
