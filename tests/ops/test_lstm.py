@@ -10,7 +10,8 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence
 from torch.utils._pytree import tree_leaves
 
-from nnzoo_fast import nn, ops
+import nnzoo_fast
+from nnzoo_fast import _compat, nn, ops
 from nnzoo_fast.ops.lstm.spec import SIZE_ERRORS, SPEC, call_of, packed_call
 from nnzoo_fast.random import keep_mask
 from nnzoo_fast.spec import Error, Maker, allowed_error, run_with_gradients
@@ -354,3 +355,18 @@ def test_cells_one_after_another_are_the_sequence():
         hx = cell(x, hx)
     output, (h, c) = layer(input)
     assert_same([*hx, hx[0]], [h[0], c[0], output[-1]])
+
+
+def test_bf16_inference_goes_where_the_cpu_multiplies_bf16(monkeypatch):
+    layer, input = nn.LSTM(4, 6).bfloat16(), torch.randn(5, 3, 4).bfloat16()
+    packed = pack_sequence(sequences(torch.bfloat16), enforce_sorted=False)
+
+    def chosen(layer, input, grad=False):
+        with torch.set_grad_enabled(grad):
+            return nnzoo_fast.explain(layer, input).chosen
+
+    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", True)
+    assert chosen(layer, input) == "torch"
+    assert chosen(layer, input, grad=True) == chosen(layer, packed) == chosen(layer.float(), input.float()) == "cpu"
+    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", False)
+    assert chosen(layer.bfloat16(), input) == "cpu"
