@@ -70,10 +70,14 @@ class Maker:
 
 @dataclass(frozen=True)
 class Sample:
-    """A call worth checking; `make(maker)` builds it. `id` says what is special about it: `"M1-K17-nobias"`."""
+    """A call worth checking; `make(maker)` builds it. `id` says what is special about it: `"M1-K17-nobias"`.
+
+    `long` calls take so many steps that only compiled kernels are asked, no interpreter and no emulator.
+    """
 
     id: str
     make: Callable[[Maker], Call]
+    long: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ class Target:
     device: str = "cpu"
     isa: str | None = None
 
+    @property
+    def interprets(self) -> bool:
+        """Whether kernels run here a thousand times slower than on what they were written for."""
+        return self.device == "cpu" and self.backend in ("cuemu", "triton")
+
     def __str__(self) -> str:
         return f"{self.backend}-{self.isa}" if self.isa else self.backend
 

@@ -153,7 +153,7 @@ SPEC = OpSpec(
         random(0, 4, 0, (3,), None, "max"),
         random(5, 4, 9, (0,), ()),
         *(ties(reduce, weighted) for reduce in ("max", "min") for weighted in (False, True)),
-        Sample("hub", hub),
+        Sample("hub", hub, long=True),
         Sample("own-weights", own_weights),
         Sample("strided", strided),
         Sample("transposed", transposed),

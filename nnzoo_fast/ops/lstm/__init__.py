@@ -16,6 +16,7 @@ from nnzoo_fast.ops.lstm.dtypes import compute_dtype
 from nnzoo_fast.ops.lstm.reference import reference, zero_state
 from nnzoo_fast.ops.lstm.weights import group, per_direction
 from nnzoo_fast.random import keep_mask, new_seed
+from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["lstm", "operation", "reference"]
 
@@ -177,6 +178,7 @@ operation = Operation(
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
         *cuda_rows("nnzoo_fast.ops.lstm.cuda"),
+        triton_row("nnzoo_fast.ops.lstm.triton_kernels"),
     ),
     check=check,
     keeps=keeps,

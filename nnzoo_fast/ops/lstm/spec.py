@@ -37,8 +37,8 @@ def call_of(
     return Call((maker.normal(*shape), hx, weights, bias), more)
 
 
-def shaped(id, *sizes, **options):
-    return Sample(id, lambda maker: call_of(maker, *sizes, **options))
+def shaped(id, *sizes, long=False, **options):
+    return Sample(id, lambda maker: call_of(maker, *sizes, **options), long)
 
 
 def packed_call(maker, lengths, in_features, hidden, layers=1, bidirectional=False, projection=0, given=True):
@@ -50,8 +50,8 @@ def packed_call(maker, lengths, in_features, hidden, layers=1, bidirectional=Fal
     return Call((maker.normal(sum(lengths), in_features), hx, weights), options)
 
 
-def packed(id, *sizes, **options):
-    return Sample(id, lambda maker: packed_call(maker, *sizes, **options))
+def packed(id, *sizes, long=False, **options):
+    return Sample(id, lambda maker: packed_call(maker, *sizes, **options), long)
 
 
 def with_dropout(id, probability, layers, bidirectional=False, lengths=None):
@@ -176,13 +176,13 @@ SPEC = OpSpec(
         shaped("T3-B19-I65-H130-L2", 3, 19, 65, 130, 2),
         shaped("T6-B5-I9-H21-proj8", 6, 5, 9, 21, projection=8),
         shaped("T3-B4-I6-H35-proj17-L3-bi-nobias", 3, 4, 6, 35, 3, True, False, 17),
-        shaped("T90-B6-I3-H8-chunks", 90, 6, 3, 8, given=False),
+        shaped("T90-B6-I3-H8-chunks", 90, 6, 3, 8, given=False, long=True),
         shaped("B4-T5-I6-H9-batch-first-bi", 5, 4, 6, 9, 1, True, batch_first=True),
         shaped("T2-B0-I3-H4", 2, 0, 3, 4),
         packed("packed-9-5-5-2-1-L2-bi", (9, 5, 5, 2, 1), 5, 19, 2, True),
         packed("packed-6-6-1-proj5-bi-zero-state", (6, 6, 1), 4, 18, 1, True, 5, False),
         packed("packed-1-1", (1, 1), 3, 6),
-        packed("packed-300-to-1-bi", tuple(range(300, 0, -13)), 3, 6, 1, True),
+        packed("packed-300-to-1-bi", tuple(range(300, 0, -13)), 3, 6, 1, True, long=True),
         with_dropout("dropout-0.4-L3", 0.4, 3),
         with_dropout("dropout-0.5-L2-bi-packed", 0.5, 2, True, (4, 2, 1)),
         with_dropout("dropout-1-L2", 1.0, 2),

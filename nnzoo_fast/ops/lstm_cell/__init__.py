@@ -10,6 +10,7 @@ from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm.dtypes import compute_dtype
 from nnzoo_fast.ops.lstm_cell import cpu
 from nnzoo_fast.ops.lstm_cell.reference import reference
+from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["lstm_cell", "operation", "reference"]
 
@@ -105,6 +106,7 @@ operation = Operation(
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
         *cuda_rows("nnzoo_fast.ops.lstm_cell.cuda"),
+        triton_row("nnzoo_fast.ops.lstm_cell.triton_kernels"),
     ),
     check=check,
     keeps=keeps,
