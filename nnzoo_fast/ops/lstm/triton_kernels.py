@@ -77,10 +77,10 @@ def step_gradient_kernel(gates, cells, before, grad_m, grad_c, grad_gates, hidde
 
 
 @triton.jit
-def dropout_kernel(tensor, into, seed, count, first, scale, threshold, TILE: tl.constexpr):
+def dropout_kernel(tensor, into, seed, count, first, scale, threshold, COMPUTE: tl.constexpr, TILE: tl.constexpr):
     place = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     kept = philox(tl.load(seed), first + place) >= threshold
-    value = tl.load(tensor + place, mask=place < count, other=0.0)
+    value = tl.load(tensor + place, mask=place < count, other=0.0).to(COMPUTE)
     tl.store(into + place, tl.where(kept, value * scale, 0.0), mask=place < count)
 
 
@@ -119,7 +119,8 @@ class Direction(layers.Direction):
         own, sums = self.weights, torch.float64 if self.dtype == torch.float64 else torch.float32
         hidden, features = own.hidden_size, own.out_features
         pre = input.new_empty((self.rows, 4 * hidden), dtype=sums)
-        bias = None if own.b_ih is None else own.b_ih.to(sums) + own.b_hh.to(sums)
+        biases = [bias.to(sums) for bias in (own.b_ih, own.b_hh) if bias is not None]
+        bias = sum(biases) if biases else None
         product(input.view(self.rows, own.w_ih.shape[1]), own.w_ih.t(), pre, bias)
         h = self.state(h0, features, input, self.dtype)
         c = self.state(c0, hidden, input, sums)
@@ -196,7 +197,15 @@ class Direction(layers.Direction):
         scale = 1 / (1 - probability) if probability < 1 else 0.0
         if count:
             dropout_kernel[(triton.cdiv(count, 1024),)](
-                tensor, into, seed, count, (layer - 1) * count, scale, int(probability * 2**32), TILE=1024
+                tensor,
+                into,
+                seed,
+                count,
+                (layer - 1) * count,
+                scale,
+                int(probability * 2**32),
+                COMPUTE=compute_type(tensor.dtype),
+                TILE=1024,
             )
         return into
 
@@ -236,7 +245,7 @@ def ahead_of_time() -> list[AheadOfTime]:
                 dict(
                     tensor=pointer, into=pointer, seed="*i64", count="i64", first="i64", scale="fp32", threshold="i64"
                 ),
-                dict(TILE=1024),
+                dict(COMPUTE=tl.float32, TILE=1024),
             )
         )
     return cases
