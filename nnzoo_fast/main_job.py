@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -95,17 +96,26 @@ def compare(chosen: dict[str, recipes.Recipe], seeds: int, steps: int | None, co
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     comparisons = []
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        total = sum(seeds * (steps or recipe.steps) for recipe in chosen.values())
+        total = sum(seeds * ((steps or recipe.steps) + precise_steps(recipe, steps)) for recipe in chosen.values())
         task = progress.add_task("", total=total)
         for name, recipe in chosen.items():
             comparison = Comparison(recipe)
             for seed in range(seeds):
                 progress.update(task, description=f"{name}, seed {seed + 1} of {seeds}")
                 comparison.runs.append(train_twins(recipe, seed, lambda: progress.advance(task), steps))
+                if count := precise_steps(recipe, steps):
+                    progress.update(task, description=f"{name} in float64, seed {seed + 1} of {seeds}")
+                    pair = train_twins(recipe, seed, lambda: progress.advance(task), count, dtype=torch.float64)
+                    comparison.precise.append(pair)
             comparisons.append(comparison)
             outcome = "; ".join(comparison.problems()) or "trains equally"
             console.print(f"{name}: {outcome}, {comparison.speed_up:.2f} times as fast", style="dim", highlight=False)
     return comparisons
+
+
+def precise_steps(recipe: recipes.Recipe, steps: int | None) -> int:
+    """How many steps of a pair run in float64 too, to compare its curves there."""
+    return min(SAME_STEPS, steps or recipe.steps) if recipe.precise else 0
 
 
 def verdict(comparisons: Sequence[Comparison]) -> str:
@@ -127,7 +137,7 @@ def cells(comparison: Comparison) -> list[str]:
         f"{comparison.metric(STOCK):.4g}",
         f"{comparison.metric(FAST):.4g}",
         f"{comparison.spread:.2g}",
-        f"{comparison.deviation(SAME_STEPS):.0e} / {comparison.deviation():.0e}",
+        f"{comparison.deviation(SAME_STEPS):.0e} / {comparison.deviation():.0e}" + " (float64)" * recipe.precise,
         f"{1e3 * comparison.step_seconds(STOCK):.3g}",
         f"{1e3 * comparison.step_seconds(FAST):.3g}",
         Cell(f"{speed_up:.2f}", "good" if speed_up > 1.02 else "bad" if speed_up < 0.98 else ""),
@@ -172,7 +182,8 @@ def write(comparisons: Sequence[Comparison], folder: Path, tuned: bool, seconds:
     page.heading("How this was measured")
     page.paragraph(
         f"Both sides start from the same weights, see the same batches and take turns step by step. Losses must agree "
-        f"to a relative {SAME_RTOL:.0e} over the first {SAME_STEPS} steps, for every seed; the final metric's mean "
+        f"to a relative {SAME_RTOL:.0e} over the first {SAME_STEPS} steps, for every seed, which networks "
+        f"whose rounding errors grow by themselves show in float64; the final metric's mean "
         f"over {len(comparisons[0].runs)} seeds must lie within the spread that seeds alone give stock torch. The C "
         f"library's allocator {'keeps' if tuned else 'does not keep'} freed memory, for both sides."
     )
@@ -205,6 +216,7 @@ def _as_data(comparisons: Sequence[Comparison], machine: Machine, tuned: bool) -
             "step_seconds": {side: comparison.step_seconds(side) for side in (STOCK, FAST)},
             "speed_up": comparison.speed_up,
             "deviation": comparison.deviation(SAME_STEPS),
+            "compared_in": "float64" if comparison.recipe.precise else "float32",
             "deviation_all_steps": comparison.deviation(),
             "problems": comparison.problems(),
             "losses": [{side: pair[side].losses for side in (STOCK, FAST)} for pair in comparison.runs],

@@ -89,6 +89,19 @@ def test_a_model_one_percent_off_is_noticed(small):
     assert "losses differ by" in comparison.problems()[0]
 
 
+def test_a_precise_recipe_is_compared_in_float64(small):
+    """In float64 two right trainings of a ResNet stay together, where rounding would part them in float32."""
+    recipe = dataclasses.replace(small["ResNet"], steps=4)
+    assert recipe.precise
+    right, wrong = Comparison(recipe), Comparison(recipe)
+    for comparison, change in ((right, None), (wrong, wrong_by_one_percent)):
+        comparison.runs.append({side: Run([2.0], [1.0], 0.5) for side in (STOCK, FAST)})
+        comparison.precise.append(twins.train_twins(recipe, 0, lambda: None, 4, change, torch.float64))
+    assert right.deviation() < 1e-9 and right.problems() == []
+    assert "losses differ by" in wrong.problems()[0]
+    assert Comparison(recipe, right.runs).problems(), "nothing was compared in float64"
+
+
 def made_up(recipe, metrics, losses=(1.0,)):
     """Pairs with these (stock, fast) metrics."""
     pairs = [

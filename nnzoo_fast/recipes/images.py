@@ -24,7 +24,7 @@ def lenet(data: Images) -> Recipe:
 
 def resnet(data: Images) -> Recipe:
     model = functools.partial(models.ResNet, data.classes, in_channels=1)
-    return _recipe("ResNet", data, model, batch_size=16, learning_rate=0.01, steps=200)
+    return _recipe("ResNet", data, model, batch_size=16, learning_rate=0.01, steps=200, precise=True)
 
 
 def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 250) -> float:
@@ -39,7 +39,9 @@ def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor,
     return float(sum(right)) / len(labels)
 
 
-def _recipe(name: str, data: Images, model, batch_size: int, learning_rate: float, steps: int) -> Recipe:
+def _recipe(
+    name: str, data: Images, model, batch_size: int, learning_rate: float, steps: int, precise: bool = False
+) -> Recipe:
     def batch(generator: torch.Generator) -> Batch:
         chosen = torch.randint(len(data.train), (batch_size,), generator=generator)
         return data.train[chosen], data.train_labels[chosen]
@@ -61,4 +63,5 @@ def _recipe(name: str, data: Images, model, batch_size: int, learning_rate: floa
         baseline=float(data.test_labels.bincount().max()) / len(data.test),
         baseline_name="most frequent class",
         steps=steps,
+        precise=precise,
     )

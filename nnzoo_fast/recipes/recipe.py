@@ -28,6 +28,9 @@ class Recipe:
         resolution: the smallest step that the metric can make.
         baseline: what the metric is without learning; `baseline_name` says how.
         steps: training steps that suffice to beat the baseline clearly.
+        precise: compare two trainings step by step in float64, because in float32 they part by themselves: where few
+            values stand behind a ReLU or a batch norm, one value that rounds to the other side of zero changes the
+            whole gradient by half a percent.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Recipe:
     baseline: float
     baseline_name: str
     steps: int
+    precise: bool = False
 
 
 class Trainer:
