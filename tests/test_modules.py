@@ -137,7 +137,8 @@ def test_autocast_gives_the_dtypes_of_torch(example):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, expected = outputs_of(ours(*args, **kwargs)), outputs_of(stock(*args, **kwargs))
     assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
-    assert torch.bfloat16 in {tensor.dtype for tensor in found}
+    # A cell's c is float32, and what torch promotes to: the others show that autocast was on.
+    assert torch.bfloat16 in {tensor.dtype for tensor in found} or example.stock is torch.nn.LSTMCell
     for value, theirs in zip(found, expected, strict=True):
         assert Error.of(value, theirs).frobenius < 4 * torch.finfo(torch.bfloat16).eps
 
