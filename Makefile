@@ -30,7 +30,7 @@ build: $(STAMP) ## compile the extension in place (development build: warnings a
 	NNZOO_BUILD_WERROR=1 NNZOO_BUILD_CUEMU=1 $(RUN) setup.py --quiet build_ext --inplace
 
 test: build ## run the test suite (TESTS=tests/test_ops.py for a part)
-	$(FROM_HERE) $(RUN) -m pytest $(TESTS)
+	$(FROM_HERE) $(RUN) -m pytest -n auto $(TESTS)
 
 bench: build ## train every family on stock torch and on nnzoo_fast, write $(REPORT)/index.html (DATA=DIR for real data)
 	$(FROM_HERE) $(RUN) -m nnzoo_fast.main_job --out $(REPORT) $(if $(DATA),--data $(DATA))

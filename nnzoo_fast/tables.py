@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from nnzoo_fast import _compat
 from nnzoo_fast.backends import Verdict
 
 FEW_ROWS = 16
@@ -34,16 +35,14 @@ def _cpuinfo() -> str:
     return path.read_text() if path.exists() else ""
 
 
-_TEXT = _cpuinfo()
-CPU = identity(_TEXT)
-HAS_NATIVE_BFLOAT16 = "avx512_bf16" in _TEXT or "amx_bf16" in _TEXT
+CPU = identity(_cpuinfo())
 
 
 def gemm_pays(rows: int, multiply_adds: int, dtype: torch.dtype) -> Verdict:
     """Whether a product of `rows` rows with so many multiply-adds is expected to beat stock torch on this CPU."""
     if rows <= FEW_ROWS:
         return True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked"
-    if dtype == torch.bfloat16 and HAS_NATIVE_BFLOAT16:
+    if dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16:
         return False, "stock torch uses this CPU's bfloat16 instructions"
     least = WINS_FROM.get(CPU)
     if least is None:

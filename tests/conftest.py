@@ -2,6 +2,10 @@
 
 import os
 
+# Workers of pytest-xdist share the cores: a thread that spins while it waits would take them from the others. OpenMP
+# reads this when torch loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 # The interpreter runs Triton kernels on CPU tensors. It is read when Triton is first imported, so it stands here.

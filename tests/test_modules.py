@@ -233,7 +233,7 @@ def test_other_names_are_those_of_torch():
     assert {"linear", "relu"} <= set(dir(functional))
     assert nnzoo_fast.nn.functional is functional
     hidden = {name for name in dir(torch.nn) if isinstance(getattr(torch.nn, name), ModuleType)} - {"functional"}
-    assert all(getattr(nn, name) is getattr(torch.nn, name) for name in hidden), "a file of ours hides one of torch.nn's"
+    assert all(getattr(nn, name) is getattr(torch.nn, name) for name in hidden), "a file of ours hides torch.nn's"
     for module in (nn, functional):
         with pytest.raises(AttributeError, match="no_such_name"):
             module.no_such_name  # noqa: B018

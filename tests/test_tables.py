@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnzoo_fast import tables
+from nnzoo_fast import _compat, tables
 
 ZEN5 = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
 
@@ -27,6 +27,6 @@ def test_the_cpu_is_read_from_cpuinfo():
 )
 def test_the_gemm_is_chosen_where_it_was_measured_to_win(monkeypatch, cpu, native, rows, work, dtype, expected):
     monkeypatch.setattr(tables, "CPU", cpu)
-    monkeypatch.setattr(tables, "HAS_NATIVE_BFLOAT16", native)
+    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", native)
     pays, reason = tables.gemm_pays(rows, work, dtype)
     assert pays is expected and reason

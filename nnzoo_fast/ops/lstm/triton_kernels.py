@@ -99,7 +99,7 @@ class Direction(layers.Direction):
         return list(zip(running, [None, *running[:-1]], strict=True))
 
     def before(self, values: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
-        """What stood one step before each row: in `values` [rows, *]; before the first step, in `initial` [batch, *]."""
+        """What stood one step before each row: in `values` [rows, *]; at a first step, in `initial` [batch, *]."""
         result = torch.empty((self.rows, values.shape[1]), dtype=values.dtype, device=values.device)
         for rows, earlier in self.rows_before():
             size = rows.stop - rows.start
