@@ -184,7 +184,7 @@ def write(comparisons: Sequence[Comparison], folder: Path, tuned: bool, seconds:
         f"Both sides start from the same weights, see the same batches and take turns step by step. Losses must agree "
         f"to a relative {SAME_RTOL:.0e} over the first {SAME_STEPS} steps, for every seed, which networks "
         f"whose rounding errors grow by themselves show in float64; the final metric's mean "
-        f"over {len(comparisons[0].runs)} seeds must lie within the spread that seeds alone give stock torch. The C "
+        f"over {len(comparisons[0].runs)} seeds must differ by no more than the seed alone makes it vary. The C "
         f"library's allocator {'keeps' if tuned else 'does not keep'} freed memory, for both sides."
     )
     described = [comparison.recipe for comparison in comparisons]

@@ -61,8 +61,9 @@ class Comparison:
 
     @property
     def spread(self) -> float:
-        """How far stock torch's own metric varies with the seed."""
-        return max(max(self.metrics(STOCK)) - min(self.metrics(STOCK)), self.recipe.resolution)
+        """How far the metric varies with the seed alone, on the side where it varies more."""
+        ranges = [max(self.metrics(side)) - min(self.metrics(side)) for side in (STOCK, FAST)]
+        return max(*ranges, self.recipe.resolution)
 
     def problems(self) -> list[str]:
         """Why the two are not the same training; empty if they are."""
