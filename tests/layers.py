@@ -67,13 +67,18 @@ def examples() -> list[Example]:
         samples = info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=False, training=True)
         for count, sample in enumerate(samples):
             constructor = sample.constructor_input.args, sample.constructor_input.kwargs
-            call = sample.forward_input.args, sample.forward_input.kwargs
+            call = tree_map(_shrink, (sample.forward_input.args, sample.forward_input.kwargs))
             found.append(Example(f"{info.module_cls.__name__}-{count}", info.module_cls, constructor, call))
     for stock, (constructor, shape) in NOT_IN_MODULE_DB.items():
         torch.manual_seed(0)
         call = (torch.randn(shape, dtype=torch.float64),), {}
         found.append(Example(f"{stock.__name__}-0", stock, (constructor, {}), call))
     return found
+
+
+def _shrink(value):
+    """Samples reach from -9 to 9: so large that gates and softmax saturate, and gradients are nothing but rounding."""
+    return value / 8 if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
 EXAMPLES = examples()
