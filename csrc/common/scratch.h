@@ -5,8 +5,8 @@
 //                                               // ~Scratch gives everything back to the stack
 //
 // Frames nest, also across functions. A frame belongs to the thread that made it, but its memory may be shared with the
-// team of a parallel region that the owner opens. The stack keeps its largest size until its thread ends, which frees
-// it.
+// team of a parallel region that the owner opens. Up to 64 MiB stay with their thread until it ends; more is freed with
+// the last frame.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,7 @@ namespace NNZOO_ISA {
 class ScratchStack {
  public:
   static constexpr std::size_t alignment = 64;
+  static constexpr std::size_t most_kept = std::size_t(64) << 20;
 
   ScratchStack() = default;
   ScratchStack(const ScratchStack&) = delete;
@@ -39,11 +40,15 @@ class ScratchStack {
 
   void rewind(std::size_t used) {
     used_ = used;
-    // One block that holds all of what was needed replaces the chain, once nobody uses it.
-    if (used == 0 && top_ && top_->below) {
+    if (used == 0 && top_) {
+      // One block that holds all of what was needed replaces the chain, once nobody uses it.
       const std::size_t total = top_->start + top_->size;
-      release();
-      grow(total);
+      if (total > most_kept) {
+        release();
+      } else if (top_->below) {
+        release();
+        grow(total);
+      }
     }
     while (top_ && top_->below && top_->start >= used) pop();
   }

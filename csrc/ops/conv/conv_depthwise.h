@@ -2,7 +2,7 @@
 // first-level cache, is correlated with its taps directly.
 #pragma once
 
-#include "ops/conv/conv_planes.h"
+#include "ops/conv/conv_operands.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {

@@ -1,5 +1,5 @@
 #include "ops/conv/conv_depthwise.h"
-#include "ops/conv/conv_planes.h"
+#include "ops/conv/conv_operands.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {

@@ -6,7 +6,7 @@
 // padded plane.
 #pragma once
 
-#include "ops/conv/conv_planes.h"
+#include "ops/conv/conv_operands.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
