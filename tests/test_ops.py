@@ -72,9 +72,8 @@ def test_a_result_wrong_by_one_percent_fails(spec):
 @pytest.mark.parametrize("spec, error", EVERY_ERROR)
 def test_wrong_calls_raise(spec, error):
     call = error.make(Maker())
-    with pytest.raises(error.exception, match=error.message) as raised:
+    with pytest.raises(error.exception, match=error.message):
         call.run(spec.function)
-    assert type(raised.value) is error.exception or issubclass(type(raised.value), error.exception)
 
 
 @pytest.mark.parametrize("spec, sample", EVERY_SAMPLE)
@@ -155,3 +154,4 @@ def test_every_folder_has_a_spec_with_samples_errors_and_bench():
         for group in (spec.samples, spec.errors, spec.bench):
             ids = [entry.id for entry in group]
             assert len(set(ids)) == len(ids), f"{spec.name} repeats an id"
+    assert len(EVERY_ERROR) >= 60

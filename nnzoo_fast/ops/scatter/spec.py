@@ -35,12 +35,12 @@ def strided(maker):
     return Call((src, maker.integers(0, 6, 40)[::2], 0, 6, "mean"))
 
 
-def wrong(exception, message, **changes):
+def wrong(id, exception, message, **changes):
     def make(maker):
         call = {"src": maker.normal(6, 3), "index": maker.integers(0, 4, 6), "dim": 0, "dim_size": 4, "reduce": "sum"}
         return Call((), {**call, **changes})
 
-    return ErrorSample("-".join(changes) + f"-{list(changes.values())[0]}"[:24], make, exception, message)
+    return ErrorSample(id, make, exception, message)
 
 
 def bench(count, features, dim_size, reduce, quick=False):
@@ -65,14 +65,18 @@ SPEC = OpSpec(
         Sample("strided", strided),
     ],
     errors=[
-        wrong(ValueError, "reduce", reduce="median"),
-        wrong(ValueError, "dim is", dim=2),
-        wrong(ValueError, "index", index=torch.zeros(6, 3, dtype=torch.int64)),
-        wrong(RuntimeError, "index", index=torch.zeros(5, dtype=torch.int64)),
-        wrong(RuntimeError, "index", index=torch.zeros(6, dtype=torch.float32)),
-        wrong(RuntimeError, r"index\[2\] is 4", index=torch.tensor([0, 1, 4, 0, 1, 2]), backend="cpu"),
-        wrong(RuntimeError, r"index\[1\] is -1", index=torch.tensor([0, -1, 3, 0, 1, 2]), backend="cpu"),
-        wrong(RuntimeError, "dim_size", dim_size=-1),
+        wrong("reduce-unknown", ValueError, "reduce", reduce="median"),
+        wrong("dim-2", ValueError, "dim is", dim=2),
+        wrong("index-2d", ValueError, "index", index=torch.zeros(6, 3, dtype=torch.int64)),
+        wrong("index-length", RuntimeError, "index", index=torch.zeros(5, dtype=torch.int64)),
+        wrong("index-float", RuntimeError, "index", index=torch.zeros(6, dtype=torch.float32)),
+        wrong(
+            "index-too-large", RuntimeError, r"index\[2\] is 4", index=torch.tensor([0, 1, 4, 0, 1, 2]), backend="cpu"
+        ),
+        wrong(
+            "index-negative", RuntimeError, r"index\[1\] is -1", index=torch.tensor([0, -1, 3, 0, 1, 2]), backend="cpu"
+        ),
+        wrong("dim_size-negative", RuntimeError, "dim_size", dim_size=-1),
     ],
     bench=[
         bench(1_000_000, 64, 100_000, "sum", quick=True),
