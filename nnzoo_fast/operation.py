@@ -183,9 +183,10 @@ class Operation:
         return tuple(next(found) if needed else None for needed in needs)
 
     def supporting_row(self, args: tuple, name: str | None = None) -> Backend | None:
-        """The first row that can run this call, even if it isn't expected to win: what a traced program runs on.
+        """The first row that can run this call, even if it isn't expected to win: what `torch.ops` runs on.
 
-        A traced backward must meet what its forward kept, so the choice may depend on nothing but the call itself.
+        Whether it pays was asked when the program was traced. A traced backward must meet what its forward kept, so the
+        choice may depend on nothing but the call itself.
         """
         if name is not None:
             return self.choose(args, name)
@@ -202,7 +203,7 @@ class Operation:
     def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None):
         if name is None and not self.compiles:
             return self.stock(*args)
-        if tensors[0].device.type != "meta" and self.supporting_row(args, name) is None:
+        if tensors[0].device.type != "meta" and self.choose(args, name) is None:
             return self.stock(*args)
         training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         outputs = self.torch_op(*args, training)

@@ -1,5 +1,7 @@
 """The rules of the front door and of the autograd base; each test fails when its rule is broken."""
 
+import dataclasses
+
 import pytest
 import torch
 import toy
@@ -230,6 +232,19 @@ def test_a_request_inside_a_compiled_region_is_heard():
     assert toy.calls == ["forward"]
     with nnzoo_fast.backend("torch"):
         compiled(*args)
+    assert toy.calls == ["forward"]
+
+
+def test_a_traced_call_that_does_not_pay_stays_stock(monkeypatch):
+    """Inductor can fuse stock operators, and they are the faster ones here."""
+    torch._dynamo.reset()
+    args = flat(toy.arguments(grad=False))
+    row = dataclasses.replace(toy.toy.table[0], pays=lambda x, weights, bias: (x.shape[0] > 5, "few rows"))
+    monkeypatch.setattr(toy.toy, "table", (row,))
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    compiled(*args)
+    assert toy.calls == []
+    compiled(torch.cat([args[0], args[0]]), *args[1:])
     assert toy.calls == ["forward"]
 
 

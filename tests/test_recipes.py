@@ -171,12 +171,15 @@ def test_ctrl_c_while_training_writes_nothing(tmp_path):
     job = subprocess.Popen(
         [*command, "--steps", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
-    shown = b""
-    while b"LeNet, seed 1" not in shown:
-        shown += os.read(job.stdout.fileno(), 4096) or pytest.fail(f"no progress bar in {shown!r}")
-    time.sleep(0.5)
-    job.send_signal(signal.SIGINT)
-    _, errors = job.communicate(timeout=60)
+    try:
+        shown = b""
+        while b"LeNet, seed 1" not in shown:
+            shown += os.read(job.stdout.fileno(), 4096) or pytest.fail(f"no progress bar in {shown!r}")
+        time.sleep(0.5)
+        job.send_signal(signal.SIGINT)
+        _, errors = job.communicate(timeout=60)
+    finally:
+        job.kill()
     assert job.returncode == 130 and b"nothing written" in errors
     assert os.listdir(tmp_path / "report") == []
 

@@ -78,8 +78,9 @@ def check_like(input, name, tensor):
 
 
 def small(input, weight, bias, activation):
-    """Up to 4 million multiply-adds, about 20 us on one core: a few us of looking would show."""
-    little = input.numel() <= 2**14 and weight.numel() <= 2**14
+    """About 20 us on one core at most (4 million multiply-adds; for one row, a weight of 2^16): looking would show."""
+    values, size = input.numel(), weight.numel()
+    little = values <= 2**14 and size <= 2**14 or values <= 2**9 and size <= 2**16
     return little and weight.dim() == 2 and (bias is None or bias.dim() == 1)  # torch takes other shapes too
 
 
