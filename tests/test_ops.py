@@ -31,7 +31,7 @@ def matrix_rows():
                         yield pytest.param(spec, target, dtype, sample, id=label)
 
 
-@pytest.mark.parametrize("spec, target, dtype, sample", matrix_rows())
+@pytest.mark.parametrize("spec, target, dtype, sample", list(matrix_rows()))
 def test_equals_the_oracle(spec, target, dtype, sample, isa, poisoned_memory):
     if target.isa:
         isa(target.isa)

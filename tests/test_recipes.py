@@ -169,7 +169,12 @@ def test_ctrl_c_while_training_writes_nothing(tmp_path):
     # A terminal's width, so that the progress bar shows when training has begun.
     environment = {**os.environ, "FORCE_COLOR": "1", "TTY_INTERACTIVE": "1", "OMP_NUM_THREADS": "1"}
     job = subprocess.Popen(
-        [*command, "--steps", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        [*command, "--steps", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        # A suite that was itself started in the background passes on that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         shown = b""

@@ -103,7 +103,7 @@ def share_kernel(
             nodes, edges, there = edges_at(node, edge, position, last, TILE_E)
             inside = there[:, None] & (features < num_features)[None, :]
             values = messages_at(x, weight, nodes, edges, features, inside, x_stride, heads, span, HAS_WEIGHT, COMPUTE)
-            equal = (values.to(best.dtype) == best[None, :]) & inside
+            equal = (values.to(best.dtype).to(COMPUTE) == best.to(COMPUTE)[None, :]) & inside
             count += tl.sum(equal.to(COMPUTE), 0)
     value = tl.load(grad + at, mask=features < num_features, other=0.0).to(COMPUTE)
     shared = tl.where(count > 0, value / tl.where(count > 0, count, 1.0), 0.0)
@@ -120,7 +120,7 @@ def passed_back(
     if REDUCE == MAX or REDUCE == MIN:
         sent = messages_at(x, weight, sources, edges, features, inside, x_stride, heads, span, HAS_WEIGHT, COMPUTE)
         best = rows_at(out, targets, features, num_features, inside)
-        values = tl.where(sent.to(best.dtype) == best, values, 0.0)
+        values = tl.where(sent.to(best.dtype).to(COMPUTE) == best.to(COMPUTE), values, 0.0)
     return values
 
 
