@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nnzoo_fast._compat import is_legacy_batched
 from nnzoo_fast.front_door import EAGER, route
 
 if TYPE_CHECKING:
@@ -68,4 +69,6 @@ class KernelFunction(torch.autograd.Function):
 
 def placeholder(like: torch.Tensor, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
     """Zeros in the shape of an input that backward doesn't read, in the memory of one element."""
+    if is_legacy_batched(like):  # its new tensors are batched too, and can't be detached
+        return torch.zeros((), dtype=dtype, device=like.device).expand(shape)
     return like.new_zeros((), dtype=dtype).expand(shape)

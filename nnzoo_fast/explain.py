@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -77,16 +79,35 @@ def reached_by(op: Callable, *args, **kwargs) -> tuple[operation.Operation, tupl
         reached.append(call)
         raise _Reached
 
-    operation._recorder = record
-    try:
+    with recording(record), contextlib.suppress(_Reached):
         op(*args, **kwargs)
-    except _Reached:
-        pass
-    finally:
-        operation._recorder = None
     if not reached:
         raise ValueError(f"{op!r} runs no operation of nnzoo_fast")
     return reached[0]
+
+
+_one_recording = threading.RLock()
+
+
+@contextlib.contextmanager
+def recording(record: Callable) -> Iterator[None]:
+    """Calls `record(operation, args, route)` for every operation that this thread reaches inside the block.
+
+    Other threads compute as ever; those that want to record, too, wait.
+    """
+    thread = threading.get_ident()
+
+    def record_here(*call):
+        if threading.get_ident() == thread:
+            record(*call)
+
+    with _one_recording:
+        outer = operation._recorder
+        operation._recorder = record_here
+        try:
+            yield
+        finally:
+            operation._recorder = outer
 
 
 def chosen_backend(found: operation.Operation, values: tuple, way: str) -> str:

@@ -161,8 +161,9 @@ def _check_edge_index(edge_index: torch.Tensor) -> None:
 
 def _sizes(num_nodes: int | tuple[int, int] | None, edge_index: torch.Tensor) -> tuple[int, int]:
     if num_nodes is None:
-        num_nodes = int(edge_index.max()) + 1 if edge_index.shape[1] else 0
-        return max(num_nodes, 0), max(num_nodes, 0)  # group_edges names the negative index
+        num_nodes = (
+            max(int(edge_index.max()) + 1, 0) if edge_index.shape[1] else 0
+        )  # group_edges names a negative index
     sizes = tuple(num_nodes) if isinstance(num_nodes, (tuple, list)) else (num_nodes, num_nodes)
     numbers = all(isinstance(size, (int, torch.SymInt)) and not isinstance(size, bool) for size in sizes)
     if not numbers or len(sizes) != 2:

@@ -98,8 +98,9 @@ class Operation:
             return self._call_small(args)
         tensors = self.signature.tensors(args)
         way = route(tensors)
-        if _recorder is not None:
-            _recorder(self, args, way)
+        recorder = _recorder  # another thread may end its recording meanwhile
+        if recorder is not None:
+            recorder(self, args, way)
         if way is STOCK:
             return self.reference(*args) if name == REFERENCE_BACKEND else self.stock(*args)
         if self.autocast is not None and any_autocast_enabled():

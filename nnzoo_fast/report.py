@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from nnzoo_fast import operation
 from nnzoo_fast.backends import STOCK_BACKEND, requested
-from nnzoo_fast.explain import chosen_backend
+from nnzoo_fast.explain import chosen_backend, recording
 from nnzoo_fast.front_door import STOCK
 from nnzoo_fast.nn.drop_in import DROP_INS
 from nnzoo_fast.nn.packed import Packed
@@ -101,8 +101,7 @@ def _observe(model: torch.nn.Module, args: tuple, kwargs: dict) -> dict[torch.nn
         # Global hooks: TransformerEncoderLayer leaves its fast path when a layer of it has hooks of its own.
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
-        stack.callback(setattr, operation, "_recorder", operation._recorder)
-        operation._recorder = record
+        stack.enter_context(recording(record))
         model(*args, **kwargs)
     return seen
 

@@ -1,6 +1,7 @@
 """The rules of the front door and of the autograd base; each test fails when its rule is broken."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -344,6 +345,22 @@ def test_explain_names_backend_route_and_reasons():
     assert low.chosen == "torch" and "float16" in low.rows[0].reason
     with pytest.raises(ValueError, match="runs no operation"):
         nnzoo_fast.explain(torch.relu, args[0])
+
+
+def test_explain_leaves_other_threads_alone():
+    args = flat(toy.arguments(grad=False))
+    finished = []
+
+    def call(*own):
+        finished.append(pool.submit(run, *(tensor.half() for tensor in own)))
+        finished[0].exception()  # waits
+        return run(*own)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = nnzoo_fast.explain(call, *args)
+    assert finished[0].exception() is None and finished[0].result().dtype == torch.half
+    assert found.chosen == "numpy"  # this thread's call, not that in half precision
+    assert operation_module._recorder is None
 
 
 def test_philox_gives_the_published_vectors():

@@ -328,3 +328,14 @@ def test_compiled_with_dynamic_lengths():
         call = Call(tensors(1, 2, length, 8), {"is_causal": True})
         expected, found = run_with_gradients(attention, call), run_with_gradients(compiled, call)
         torch.testing.assert_close(found, expected)
+
+
+def test_exported_with_dynamic_batch_and_heads():
+    class Attend(torch.nn.Module):
+        def forward(self, query, key, value):
+            return attention(query, key, value)
+
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("heads")}
+    exported = torch.export.export(Attend(), tensors(2, 3, 80, 32), dynamic_shapes=(sizes,) * 3).module()
+    args = tensors(4, 5, 80, 32)
+    torch.testing.assert_close(exported(*args), attention(*args))

@@ -85,6 +85,7 @@ WRONG = {
     "nodes-three": ((torch.zeros(2, 0, dtype=torch.int64), (1, 2, 3)), {}, TypeError, "num_nodes"),
     "nodes-negative": ((torch.zeros(2, 0, dtype=torch.int64), -1), {}, ValueError, "num_nodes"),
     "nodes-many": ((torch.zeros(2, 0, dtype=torch.int64), 2**31), {}, ValueError, "num_nodes"),
+    "nodes-many-by-index": ((torch.tensor([[0], [2**62]]),), {}, ValueError, "num_nodes"),
     "weight-list": ((torch.zeros(2, 1, dtype=torch.int64), 1), {"edge_weight": [1.0]}, TypeError, "edge_weight"),
     "weight-long": (
         (torch.zeros(2, 1, dtype=torch.int64), 1),

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from nnzoo_fast import _extension
-from nnzoo_fast.ops.linear import cpu
+from nnzoo_fast import _extension, accelerate
+from nnzoo_fast.ops.linear import cpu, linear
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
 from nnzoo_fast.spec import Error
 
@@ -91,3 +91,23 @@ def test_activations_to_the_last_bits(name, activation, dtype, isa):
     unit = torch.finfo(dtype).eps * scale[finite] + 128 * torch.finfo(dtype).tiny  # silu(-89) is 0, not 2e-37
     worst = ((output[finite] - oracle[finite]).abs() / unit).max().item()
     assert worst <= 4, f"{worst:.2f} eps"
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_batched_gradients_without_what_the_kernel_does_not_keep(wanted):
+    inputs = [torch.randn(20, 30, dtype=torch.float64), torch.randn(4, 30, dtype=torch.float64)]
+    inputs[wanted].requires_grad_()
+    output = linear(*inputs, backend="cpu")
+    basis = torch.randn(3, *output.shape, dtype=torch.float64)
+    (batched,) = torch.autograd.grad(output, inputs[wanted], basis, is_grads_batched=True, retain_graph=True)
+    single = [torch.autograd.grad(output, inputs[wanted], one, retain_graph=True)[0] for one in basis]
+    torch.testing.assert_close(batched, torch.stack(single))
+
+
+def test_exported_with_dynamic_leading_sizes():
+    layer = accelerate(torch.nn.Linear(300, 256))
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    exported = torch.export.export(layer, (torch.randn(3, 40, 300),), dynamic_shapes=(sizes,)).module()
+    for shape in ((3, 40, 300), (5, 70, 300)):
+        input = torch.randn(shape)
+        torch.testing.assert_close(exported(input), layer(input))

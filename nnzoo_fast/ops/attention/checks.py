@@ -21,7 +21,7 @@ def check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
             f"attention: value {list(value.shape)} must have as many rows as key, {key.shape[-2]} of {list(key.shape)}"
         )
     _check_leading(query, key, value, enable_gqa)
-    if not dropout_p <= 1:
+    if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"attention: dropout_p must be between 0 and 1, got {dropout_p}")
     if attn_mask is not None:
         _check_mask(query, key, attn_mask, is_causal, enable_gqa)

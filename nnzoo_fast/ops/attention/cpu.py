@@ -1,5 +1,7 @@
 """`attention` on the kernels of `csrc/ops/attention`."""
 
+import math
+
 import torch
 
 from nnzoo_fast import _extension
@@ -24,7 +26,7 @@ def pays(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, 
     queries, head_dim = query.shape[-2:]
     if queries < FEW_QUERIES:
         return False, f"fewer than {FEW_QUERIES} queries leave most vector lanes empty"
-    work = query.shape[:-2].numel() * queries * key.shape[-2] * (head_dim + value.shape[-1])
+    work = math.prod(query.shape[:-2]) * queries * key.shape[-2] * (head_dim + value.shape[-1])
     if work < LITTLE_WORK:
         return False, f"{work} multiply-adds take less time than the call itself"
     return True, "one pass over the keys, scores in cache"

@@ -161,6 +161,7 @@ ERRORS = [
     wrong("mask-keys", RuntimeError, "attn_mask", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), n(3, 6)))),
     wrong("mask-leading", RuntimeError, "attn_mask", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), n(2, 3, 5)))),
     wrong("dropout-above-1", RuntimeError, "dropout_p", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), None, 1.5))),
+    wrong("dropout-below-0", RuntimeError, "dropout_p", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), None, -0.1))),
 ]
 
 
