@@ -193,7 +193,7 @@ def wrong_calls():
     yield "causal", (q, k, k), {"is_causal": True}
 
 
-@pytest.mark.parametrize("name, tensors, options", wrong_calls(), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize("name, tensors, options", list(wrong_calls()), ids=lambda x: x if isinstance(x, str) else "")
 def test_wrong_calls_raise_as_torch(name, tensors, options):
     ours, stock = nn.MultiheadAttention(EMBED, HEADS), torch.nn.MultiheadAttention(EMBED, HEADS)
     with pytest.raises(Exception) as expected:
