@@ -14,6 +14,7 @@ function_mode_depth = torch._C._len_torch_function_stack
 is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 is_jit_tracing = torch._C._is_tracing
 any_autocast_enabled = torch._C._is_any_autocast_enabled
+is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 parse_to = torch._C._nn._parse_to
 
 CPU_MULTIPLIES_BF16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from nnzoo_fast import backends, registration
-from nnzoo_fast._compat import any_autocast_enabled
+from nnzoo_fast._compat import any_autocast_enabled, is_exporting
 from nnzoo_fast.autograd import make_function
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, Backend, BackendError
 from nnzoo_fast.front_door import OPS, STOCK, route
@@ -186,8 +186,8 @@ class Operation:
     def supporting_row(self, args: tuple, name: str | None = None) -> Backend | None:
         """The first row that can run this call, even if it isn't expected to win: what `torch.ops` runs on.
 
-        Whether it pays was asked when the program was traced. A traced backward must meet what its forward kept, so the
-        choice may depend on nothing but the call itself.
+        Whether it pays was asked when the program was traced or, in an exported one, is asked when it runs. A traced
+        backward must meet what its forward kept, so the choice may depend on nothing but the call itself.
         """
         if name is not None:
             return self.choose(args, name)
@@ -204,7 +204,9 @@ class Operation:
     def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None):
         if name is None and not self.compiles:
             return self.stock(*args)
-        if tensors[0].device.type != "meta" and self.choose(args, name) is None:
+        # An exported program meets sizes that the example doesn't have: it asks at run time whether a kernel pays.
+        pick = self.supporting_row if is_exporting() else self.choose
+        if tensors[0].device.type != "meta" and pick(args, name) is None:
             return self.stock(*args)
         training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         outputs = self.torch_op(*args, training)

@@ -249,6 +249,16 @@ def test_a_traced_call_that_does_not_pay_stays_stock(monkeypatch):
     assert toy.calls == ["forward"]
 
 
+def test_an_exported_program_takes_sizes_that_its_example_lacks():
+    """Whether a kernel pays depends on sizes; asking that while exporting would bake the example's answer in."""
+    batch = torch.export.Dim("batch")
+    layer = nnzoo_fast.accelerate(torch.nn.Linear(300, 256))
+    exported = torch.export.export(layer, (torch.randn(3, 300),), dynamic_shapes=({0: batch},)).module()
+    for rows in (2, 40, 300):
+        x = torch.randn(rows, 300)
+        assert_close(exported(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
+
+
 def test_double_backward_through_an_exported_program():
     class Program(torch.nn.Module):
         def forward(self, *args):
