@@ -23,8 +23,6 @@ def pays(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
         if depthwise:
             return True, "depthwise planes stay in the first-level cache: 1.1 to 1.3 times as fast as oneDNN"
         return False, "oneDNN uses the CPU's bfloat16 instructions: twice as fast"
-    if groups == 1 and per_group == 1:
-        return True, "one input channel, which oneDNN's blocks of channels don't suit: 1.3 to 1.9 times as fast"
     return False, "oneDNN's direct convolution is as near to the FMA peak, or nearer"
 
 
