@@ -17,7 +17,7 @@ EAGER, OPS, STOCK = "eager", "ops", "stock"
 
 
 def route(tensors: Iterable[object]) -> str:
-    """`EAGER`, `OPS` or `STOCK` for a call (or a backward) with these tensors; about 1 us."""
+    """`EAGER`, `OPS` or `STOCK` for a call (or a backward) with these tensors; 1 to 2 us."""
     if is_compiling():
         return _traced_route(tensors)
     if _compat.watched():

@@ -18,7 +18,7 @@ FEW_ROWS = 16
 
 WINS_FROM = {
     ("AuthenticAMD", 26): 0,  # Zen 5: MKL at 28-38 % of peak
-    ("AuthenticAMD", 25): 2**28,  # Zen 4: parity at 512^3, 1.06x at 1024^3, 1.14x at 2048^3 with 2 threads
+    ("AuthenticAMD", 25): 2**28,  # Zen 4: 0.92x at 512^3, 1.06x at 1024^3, 1.14x at 2048^3 with 2 threads
 }
 """By vendor and family: the multiply-adds from which a product of more than FEW_ROWS rows wins."""
 
