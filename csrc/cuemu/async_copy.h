@@ -12,10 +12,12 @@ namespace cuemu {
 template <int bytes>
 void cp_async(void* shared, const void* global, int valid, Site site) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16, "cp.async moves 4, 8 or 16 bytes");
-  if (reinterpret_cast<std::size_t>(shared) % bytes) fail("cp.async to a shared address that is not aligned", site);
-  if (reinterpret_cast<std::size_t>(global) % bytes) fail("cp.async from a global address that is not aligned", site);
+  if (reinterpret_cast<std::size_t>(shared) % bytes)
+    fail("cp.async to a shared address that is not aligned", site, Fault::misaligned);
+  if (reinterpret_cast<std::size_t>(global) % bytes)
+    fail("cp.async from a global address that is not aligned", site, Fault::misaligned);
   if (valid < 0 || valid > bytes) fail("cp.async of more bytes than its size", site);
-  push_copy(shared, global, static_cast<unsigned>(valid), static_cast<unsigned>(bytes - valid));
+  push_copy(shared, global, static_cast<unsigned>(valid), static_cast<unsigned>(bytes - valid), site);
 }
 
 }  // namespace cuemu

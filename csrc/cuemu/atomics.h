@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cuemu/reduced_precision.h"
+#include "cuemu/runtime.h"
 
 namespace cuemu {
 
@@ -33,7 +34,8 @@ To bit_copy(From from) {
 }
 
 template <class T, class Update>
-T atomic_update(T* address, Update update) {
+CUEMU_UNCHECKED T atomic_update(T* address, Update update) {
+  CUEMU_TELL_ATOMIC(address);
   using Word = typename Bits<sizeof(T)>::Type;
   Word* word = reinterpret_cast<Word*>(address);
   Word old = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -46,7 +48,7 @@ T atomic_update(T* address, Update update) {
 }  // namespace cuemu
 
 #define CUEMU_ATOMIC(name, type, expression)                                        \
-  inline type name(type* address, type value) {                                     \
+  __forceinline__ type name(type* address, type value) {                            \
     return cuemu::atomic_update(address, [value](type old) { return expression; }); \
   }
 #define CUEMU_ATOMICS_OF_NUMBER(type)        \
@@ -59,7 +61,7 @@ T atomic_update(T* address, Update update) {
   CUEMU_ATOMIC(atomicAnd, type, old& value)                                                       \
   CUEMU_ATOMIC(atomicOr, type, old | value)                                                       \
   CUEMU_ATOMIC(atomicXor, type, old ^ value)                                                      \
-  inline type atomicCAS(type* address, type compare, type value) {                                \
+  __forceinline__ type atomicCAS(type* address, type compare, type value) {                       \
     return cuemu::atomic_update(address, [=](type old) { return old == compare ? value : old; }); \
   }
 
@@ -80,6 +82,6 @@ CUEMU_ATOMIC(atomicDec, unsigned, old == 0 || old > value ? value : old - 1u)
 #undef CUEMU_ATOMICS_OF_NUMBER
 #undef CUEMU_ATOMIC
 
-inline unsigned short atomicCAS(unsigned short* address, unsigned short compare, unsigned short value) {
+__forceinline__ unsigned short atomicCAS(unsigned short* address, unsigned short compare, unsigned short value) {
   return cuemu::atomic_update(address, [=](unsigned short old) { return old == compare ? value : old; });
 }

@@ -20,8 +20,11 @@ inline int __syncthreads_and(int predicate, cuemu::Site site = cuemu::Site::here
   return cuemu::block_barrier(predicate == 0, site) == 0;
 }
 
-inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence() {
+  CUEMU_TELL_FENCE();
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+inline void __threadfence_block() { __threadfence(); }
+inline void __threadfence_system() { __threadfence(); }
 
 [[noreturn]] inline void __trap(cuemu::Site site = cuemu::Site::here()) { cuemu::fail("__trap was called", site); }

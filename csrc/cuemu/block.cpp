@@ -4,6 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "cuemu/observer.h"
+
 __thread uint3 threadIdx;
 __thread uint3 blockIdx;
 __thread dim3 blockDim;
@@ -33,6 +35,8 @@ std::uint64_t next_random(std::uint64_t& state) {
 Block::Block() : threads_(kMaxThreads) {}
 
 void Block::reset(const Grid& grid, uint3 index) {
+  grid_ = &grid;
+  index_ = index;
   ::blockIdx = index;
   ::blockDim = dim3(grid.block[0], grid.block[1], grid.block[2]);
   ::gridDim = dim3(grid.grid[0], grid.grid[1], grid.grid[2]);
@@ -83,6 +87,7 @@ void Block::run(const Grid& grid, uint3 index, Schedule schedule, void (*entry)(
   entry_ = entry;
   body_ = body;
   current_block = this;
+  if (observer) observer->block_begins(*this);
   enqueue_in_order(0, thread_count_, [](const Thread&) { return true; });
   Thread& first = *dequeue();
   first.stack = free_stacks_.empty() ? map_stack() : free_stacks_.back();
@@ -96,7 +101,10 @@ void Block::run(const Grid& grid, uint3 index, Schedule schedule, void (*entry)(
   if (!failed_ && alive_count_ > 0) {
     failed_ = true;
     error_ = "deadlock: no thread can go on\n" + describe_waiting(threads_, thread_count_);
+    current_ = nullptr;
+    if (observer) tell_deadlock(error_);
   }
+  if (observer) observer->block_ends(*this);
   for (unsigned i = 0; i < thread_count_; ++i)
     if (threads_[i].stack) free_stacks_.push_back(threads_[i].stack);
   current_ = nullptr;
@@ -181,7 +189,9 @@ void Block::run_threads() {
 void Block::end_thread() {
   Thread& thread = *current_;
   if (copies_used_ && !copies_[thread.number].copies.empty())
-    fail("the thread returns with cp.async copies that it has not waited for");
+    fail("the thread returns with cp.async copies that it has not waited for", copies_[thread.number].copies[0].site,
+         Fault::missing_wait);
+  if (observer) observer->thread_returns(*this);
   thread.state = State::returned;
   --alive_count_;
   unsigned warp = thread.number / 32;
@@ -194,7 +204,8 @@ void Block::end_thread() {
   }
 }
 
-void Block::fail(const std::string& message) {
+void Block::fail(const std::string& message, Site site, Fault fault) {
+  if (observer) observer->finds(fault, message, site);
   const uint3& at = current_->index;
   failed_ = true;
   error_ =
@@ -218,11 +229,20 @@ void Block::release_barrier() {
   for (unsigned i = 0; i < thread_count_; ++i) {
     if (threads_[i].state != State::at_barrier) continue;
     const Site& here = threads_[i].site;
-    if (site && (site->line != here.line || std::strcmp(site->file, here.file)))
-      fail("divergent barrier: the threads of the block are at different ones\n" +
-           describe_waiting(threads_, thread_count_));
+    if (site && (site->line != here.line || std::strcmp(site->file, here.file))) {
+      std::string message = "divergent barrier: the threads of the block are at different ones\n" +
+                            describe_waiting(threads_, thread_count_);
+      if (observer) tell_deadlock(message);
+      fail(message);
+    }
     site = &here;
   }
+  if (observer && alive_count_ < thread_count_)
+    observer->finds(
+        Fault::deadlock,
+        "a barrier of the block that some of its threads never reach\n" + describe_waiting(threads_, thread_count_),
+        *site);
+  if (observer) observer->block_meets(*this);
   barrier_result_ = barrier_votes_;
   barrier_votes_ = 0;
   at_barrier_ = 0;
@@ -233,7 +253,9 @@ void Block::warp_collective(unsigned mask, void* frame, const WarpOp& op, Site s
   Thread& thread = *current_;
   unsigned warp = thread.number / 32;
   unsigned self = 1u << thread.number % 32;
-  if (!(mask & self)) fail(std::string(op.name) + " is called by a lane that its mask does not name " + describe(site));
+  if (!(mask & self))
+    fail(std::string(op.name) + " is called by a lane that its mask does not name " + describe(site), site,
+         Fault::exited_lane);
   thread.state = State::in_warp_op;
   thread.mask = mask;
   thread.frame = frame;
@@ -255,11 +277,25 @@ bool Block::try_warp_op(unsigned warp, const Thread& lane) {
     if (lanes[i].op != lane.op || lanes[i].mask != lane.mask) return false;
     frames[i] = lanes[i].frame;
   }
-  if (const char* error = lane.op->exchange(frames, needed)) fail(std::string(error) + " " + describe(lane.site));
+  unsigned existing = thread_count_ - warp * 32 < 32 ? (1u << thread_count_ % 32) - 1 : ~0u;
+  if (observer && (lane.mask & existing) != needed)
+    observer->finds(Fault::exited_lane,
+                    std::string(lane.op->name) + " " + describe(lane.site) +
+                        ": its mask names lanes that have returned\n" + describe_waiting(threads_, thread_count_),
+                    lane.site);
+  if (const char* error = lane.op->exchange(frames, needed))
+    fail(std::string(error) + " " + describe(lane.site), lane.site, lane.op->fault);
+  if (observer) observer->lanes_meet(*this, warp, needed, lane.op->orders_memory);
   waiting_lanes_[warp] &= ~needed;
   enqueue_in_order(warp * 32, std::min(32u, thread_count_ - warp * 32),
                    [needed](const Thread& thread) { return needed >> thread.number % 32 & 1; });
   return true;
+}
+
+void Block::tell_deadlock(const std::string& message) {
+  for (unsigned i = 0; i < thread_count_; ++i)
+    if (threads_[i].state == State::at_barrier || threads_[i].state == State::in_warp_op)
+      observer->finds(Fault::deadlock, message, threads_[i].site);
 }
 
 CopyQueue& Block::copies() {

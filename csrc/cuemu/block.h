@@ -45,6 +45,7 @@ struct Copy {
   unsigned bytes;
   unsigned zero_bytes;
   unsigned group;
+  Site site;
 };
 
 struct CopyQueue {
@@ -62,10 +63,15 @@ class Block {
   // Called from inside a fiber (runtime.h).
   void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site);
   int barrier(bool predicate, Site site);
-  [[noreturn]] void fail(const std::string& message);
+  [[noreturn]] void fail(const std::string& message, Site site = {}, Fault fault = Fault::other);
   [[noreturn]] void run_threads();
-  Thread& current() { return *current_; }
+  // nullptr between threads: no thread has begun, or none can go on.
+  Thread* current() { return current_; }
   void* shared_memory() { return shared_; }
+  const Grid& grid() const { return *grid_; }
+  const uint3& index() const { return index_; }
+  unsigned thread_count() const { return thread_count_; }
+  unsigned alive_lanes(unsigned warp) const { return alive_lanes_[warp]; }
   CopyQueue& copies();
 
  private:
@@ -81,6 +87,11 @@ class Block {
   void release_barrier();
   bool try_warp_op(unsigned warp, const Thread& lane);
 
+  // To the observer: a deadlock at every line where threads wait.
+  void tell_deadlock(const std::string& message);
+
+  const Grid* grid_ = nullptr;
+  uint3 index_{};
   std::vector<Thread> threads_;
   std::vector<char*> free_stacks_;
   std::vector<char> shared_buffer_;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "cuemu/block.h"
+#include "cuemu/observer.h"
 
 namespace cuemu {
 namespace {
@@ -109,6 +110,10 @@ void run_grid(const Grid& grid, void (*entry)(const void*), const void* body) {
     std::shuffle(shuffled.begin(), shuffled.end(), std::mt19937_64(schedule.seed));
   }
 
+  // A checker sees one block at a time.
+  unsigned workers = observer ? 1 : workers_from_environment();
+  if (observer) observer->launch_begins(grid, kernel_name(grid));
+
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   std::string error;
@@ -131,11 +136,12 @@ void run_grid(const Grid& grid, void (*entry)(const void*), const void* body) {
     pool().give_back(std::move(block));
   };
   // The caller is one of the workers.
-  std::vector<std::thread> helpers(std::min<std::size_t>(workers_from_environment(), count) - 1);
+  std::vector<std::thread> helpers(std::min<std::size_t>(workers, count) - 1);
   for (std::thread& helper : helpers) helper = std::thread(work);
   work();
   for (std::thread& helper : helpers) helper.join();
-  if (failed) throw std::runtime_error(error);
+  bool is_reported = observer && observer->launch_ends();
+  if (failed && !is_reported) throw std::runtime_error(error);
 }
 
 }  // namespace cuemu

@@ -106,8 +106,8 @@ const char* exchange_load(void** frames, unsigned lanes) {
   return nullptr;
 }
 
-constexpr WarpOp load_op{"ldmatrix", &exchange_load<false>};
-constexpr WarpOp load_transposed_op{"ldmatrix.trans", &exchange_load<true>};
+constexpr WarpOp load_op{"ldmatrix", &exchange_load<false>, Fault::misaligned};
+constexpr WarpOp load_transposed_op{"ldmatrix.trans", &exchange_load<true>, Fault::misaligned};
 
 }  // namespace
 

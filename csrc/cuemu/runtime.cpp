@@ -5,24 +5,30 @@
 #include <cstring>
 
 #include "cuemu/block.h"
+#include "cuemu/observer.h"
 
 namespace cuemu {
+
+Observer* observer = nullptr;
 
 void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site) {
   current_block->warp_collective(mask, frame, op, site);
 }
 
-unsigned lane() { return current_block->current().number % 32; }
+unsigned lane() { return current_block->current()->number % 32; }
 
 int block_barrier(bool predicate, Site site) { return current_block->barrier(predicate, site); }
 
-void fail(const char* message, Site site) { current_block->fail(std::string(message) + " " + describe(site)); }
+void fail(const char* message, Site site, Fault fault) {
+  current_block->fail(std::string(message) + " " + describe(site), site, fault);
+}
 
 void* dynamic_shared_memory() { return current_block->shared_memory(); }
 
-void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes) {
+void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes, Site site) {
   CopyQueue& queue = current_block->copies();
-  queue.copies.push_back({shared, global, bytes, zero_bytes, queue.open_group});
+  queue.copies.push_back({shared, global, bytes, zero_bytes, queue.open_group, site});
+  if (observer) observer->copy_begins(queue.copies.back());
 }
 
 void commit_copies() { ++current_block->copies().open_group; }
@@ -34,8 +40,17 @@ void wait_copies(unsigned groups_left) {
   for (auto copy = queue.copies.begin(); copy != due_end; ++copy) {
     if (copy->bytes) std::memcpy(copy->shared, copy->global, copy->bytes);
     std::memset(static_cast<char*>(copy->shared) + copy->bytes, 0, copy->zero_bytes);
+    if (observer) observer->copy_lands(*copy);
   }
   queue.copies.erase(queue.copies.begin(), due_end);
+}
+
+void tell_atomic(const void* address, unsigned bytes, const void* pc) {
+  if (observer) observer->atomic_access(address, bytes, pc);
+}
+
+void tell_fence() {
+  if (observer) observer->fence();
 }
 
 }  // namespace cuemu

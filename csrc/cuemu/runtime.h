@@ -12,12 +12,17 @@ struct Site {
   static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
 
+// What a checker calls what is wrong (check/README.md).
+enum class Fault { other, race, out_of_bounds, uninitialized, misaligned, deadlock, missing_wait, exited_lane };
+
 // A collective of one warp. Each lane parks a pointer to its own frame (operands and room for the result); when the
 // last lane of the mask has come, `exchange` reads and writes all frames at once. `lanes` says which frames are there.
 // It returns what is wrong, or nullptr.
 struct WarpOp {
   const char* name;
   const char* (*exchange)(void** frames, unsigned lanes);
+  Fault fault = Fault::exited_lane;  // what an error of `exchange` is
+  bool orders_memory = false;        // as __syncwarp does, and no other collective
 };
 void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site);
 unsigned lane();
@@ -27,15 +32,29 @@ unsigned lane();
 int block_barrier(bool predicate, Site site);
 
 // Ends the whole launch: the host gets an exception with this message, the kernel, the block and the thread.
-[[noreturn]] void fail(const char* message, Site site);
+[[noreturn]] void fail(const char* message, Site site, Fault fault = Fault::other);
 
 // The block's dynamic shared memory; every byte starts as 0xff, which is a NaN in each floating-point type.
 void* dynamic_shared_memory();
 
 // cp.async: the copy is remembered and done by the thread's own wait.
-void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes);
+void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes, Site site);
 void commit_copies();
 void wait_copies(unsigned groups_left);
+
+// In check mode the compiler adds a call to every load and store of a kernel. A function that touches memory on behalf
+// of a kernel is marked CUEMU_UNCHECKED instead and tells what it does, as an access of the line that called it.
+#ifdef __SANITIZE_THREAD__
+#define CUEMU_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
+#define CUEMU_TELL_ATOMIC(address) cuemu::tell_atomic(address, sizeof *(address), __builtin_return_address(0))
+#define CUEMU_TELL_FENCE() cuemu::tell_fence()
+#else
+#define CUEMU_UNCHECKED
+#define CUEMU_TELL_ATOMIC(address)
+#define CUEMU_TELL_FENCE()
+#endif
+void tell_atomic(const void* address, unsigned bytes, const void* pc);
+void tell_fence();
 
 // Runs `entry(body)` once for every thread of the grid, and returns when all are done.
 // Throws std::invalid_argument for a launch that a GPU would refuse, std::runtime_error for what goes wrong inside.

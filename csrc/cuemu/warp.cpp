@@ -25,7 +25,7 @@ const char* exchange_match(void** frames, unsigned lanes) {
 static const char* exchange_nothing(void**, unsigned) { return nullptr; }
 
 // `extern` on each: a constant has internal linkage otherwise.
-extern const WarpOp sync_op{"__syncwarp", &exchange_nothing};
+extern const WarpOp sync_op{"__syncwarp", &exchange_nothing, Fault::exited_lane, true};
 extern const WarpOp ballot_op{"__ballot_sync", &exchange_vote};
 extern const WarpOp any_op{"__any_sync", &exchange_vote};
 extern const WarpOp all_op{"__all_sync", &exchange_vote};

@@ -40,7 +40,7 @@ struct ShuffleFrame {
 };
 
 template <class T>
-const char* exchange_shuffle(void** frames, unsigned lanes) {
+CUEMU_UNCHECKED const char* exchange_shuffle(void** frames, unsigned lanes) {
   for (unsigned i = 0; i < kWarpLanes; ++i) {
     if (!(lanes >> i & 1)) continue;
     auto* frame = static_cast<ShuffleFrame<T>*>(frames[i]);
@@ -118,7 +118,7 @@ struct ReduceFrame {
 };
 
 template <class T, Reduce kind>
-T reduce_pair(T a, T b) {
+CUEMU_UNCHECKED T reduce_pair(T a, T b) {
   switch (kind) {
     case Reduce::add:
       return a + b;
@@ -136,7 +136,7 @@ T reduce_pair(T a, T b) {
 }
 
 template <class T, Reduce kind>
-const char* exchange_reduce(void** frames, unsigned lanes) {
+CUEMU_UNCHECKED const char* exchange_reduce(void** frames, unsigned lanes) {
   unsigned first = static_cast<unsigned>(__builtin_ctz(lanes));
   T total = static_cast<ReduceFrame<T>*>(frames[first])->value;
   for (unsigned i = first + 1; i < kWarpLanes; ++i)

@@ -1,0 +1,46 @@
+// What the emulator tells a checker, at the moment it happens. Kernels that are compiled in check mode tell their loads
+// and stores themselves (check/README.md). Internal to the emulator's .cpp files.
+#pragma once
+
+#include <string>
+
+#include "cuemu/runtime.h"
+
+namespace cuemu {
+
+class Block;
+struct Copy;
+
+// "The caller" is the current thread of the block that this OS thread runs (block.h).
+class Observer {
+ public:
+  virtual ~Observer() = default;
+
+  virtual void launch_begins(const Grid& grid, const std::string& kernel) = 0;
+  // Returns true if the reason for which the launch ended early, if it did, is in the report: nothing is thrown then.
+  virtual bool launch_ends() = 0;
+  virtual void block_begins(Block& block) = 0;
+  virtual void block_ends(Block& block) = 0;
+  virtual void thread_returns(Block& block) = 0;
+
+  // What orders memory. All threads of the block, or these lanes of a warp of it, have met.
+  virtual void block_meets(Block& block) = 0;
+  virtual void lanes_meet(Block& block, unsigned warp, unsigned lanes, bool orders_memory) = 0;
+  // What the caller has done so far happens before what anybody does who acquires `object` later.
+  virtual void releases(const void* object) = 0;
+  virtual void acquires(const void* object) = 0;
+  virtual void fence() = 0;
+
+  virtual void atomic_access(const void* address, unsigned bytes, const void* pc) = 0;
+  // The caller starts a `cp.async`; later its wait covers it, and the bytes are there.
+  virtual void copy_begins(const Copy& copy) = 0;
+  virtual void copy_lands(const Copy& copy) = 0;
+
+  // Something is wrong at `site`. It is the caller's fault if there is one.
+  virtual void finds(Fault fault, const std::string& message, Site site) = 0;
+};
+
+// Null: nobody watches.
+extern Observer* observer;
+
+}  // namespace cuemu
