@@ -2,7 +2,8 @@
 //
 //     launch<scale_kernel<float>>(grid, block, shared_bytes, stream, output, input, count);
 //
-// What goes wrong becomes a C++ exception, which pybind11 turns into a Python one.
+// `launch_together` is for blocks that wait for each other: those of a cluster, or with `cooperative` those of the
+// grid. What goes wrong becomes a C++ exception, which pybind11 turns into a Python one.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +14,24 @@
 
 namespace nnzoo {
 
+// Which blocks run at the same time: those of a cluster, or all.
+struct Together {
+  dim3 cluster = dim3(1, 1, 1);
+  bool cooperative = false;
+};
+
 #ifdef NNZOO_CUEMU
 
 template <auto kernel, class... Args>
-void launch(dim3 grid, dim3 block, std::size_t shared_bytes, void* /*stream*/, Args... args) {
-  cuemu::launch(__PRETTY_FUNCTION__, kernel, grid, block, shared_bytes, args...);
+void launch_together(Together together, dim3 grid, dim3 block, std::size_t shared_bytes, void* /*stream*/,
+                     Args... args) {
+  cuemu::launch(__PRETTY_FUNCTION__,
+                cuemu::LaunchShape{grid, block, shared_bytes, together.cluster, together.cooperative}, kernel, args...);
 }
 
 template <class T>
 __device__ T* dynamic_shared() {
-  return static_cast<T*>(cuemu::dynamic_shared_memory());
+  return cuemu::dynamic_shared<T>();
 }
 
 #else
@@ -32,17 +41,35 @@ inline void check_cuda(cudaError_t error, const char* what) {
 }
 
 template <auto kernel, class... Args>
-void launch(dim3 grid, dim3 block, std::size_t shared_bytes, void* stream, Args... args) {
+void launch_together(Together together, dim3 grid, dim3 block, std::size_t shared_bytes, void* stream, Args... args) {
   constexpr std::size_t kAlwaysAllowed = 48 << 10;
+  constexpr unsigned kPortableClusterBlocks = 8;
   if (shared_bytes > kAlwaysAllowed)
     check_cuda(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
         "the GPU has too little shared memory for this kernel");
+  const dim3& cluster = together.cluster;
+  const unsigned cluster_blocks = cluster.x * cluster.y * cluster.z;
+  if (cluster_blocks > kPortableClusterBlocks)
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
+               "the GPU has no clusters of this size");
+  cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = attributes;
+  if (cluster_blocks > 1) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {cluster.x, cluster.y, cluster.z};
+  }
+  if (together.cooperative) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  }
   check_cuda(cudaLaunchKernelEx(&config, kernel, args...), __PRETTY_FUNCTION__);
 }
 
@@ -53,6 +80,11 @@ __device__ T* dynamic_shared() {
 }
 
 #endif
+
+template <auto kernel, class... Args>
+void launch(dim3 grid, dim3 block, std::size_t shared_bytes, void* stream, Args... args) {
+  launch_together<kernel>(Together{}, grid, block, shared_bytes, stream, args...);
+}
 
 template <class T>
 constexpr __host__ __device__ T ceil_div(T a, T b) {

@@ -10,15 +10,9 @@
 
 #include <cstdint>
 
-#include "cuemu/cuda.h"
+#include "common/site.cuh"
 
 namespace nnzoo {
-
-#ifdef NNZOO_CUEMU
-#define NNZOO_SITE , cuemu::Site site = cuemu::Site::here()
-#else
-#define NNZOO_SITE
-#endif
 
 // d = a * b + c. a: [16, 16] row-major, b: [16, 8] column-major, c, d: [16, 8] float32. d may be c.
 __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
@@ -131,7 +125,5 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
 #endif
 }
-
-#undef NNZOO_SITE
 
 }  // namespace nnzoo

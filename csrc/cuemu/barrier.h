@@ -20,11 +20,11 @@ inline int __syncthreads_and(int predicate, cuemu::Site site = cuemu::Site::here
   return cuemu::block_barrier(predicate == 0, site) == 0;
 }
 
-inline void __threadfence() {
+// A thread that waits for another one has a fence between its looks, so fences let others run.
+inline void __threadfence_block(cuemu::Site site = cuemu::Site::here()) {
   CUEMU_TELL_FENCE();
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  cuemu::may_spin(site);
 }
-inline void __threadfence_block() { __threadfence(); }
-inline void __threadfence_system() { __threadfence(); }
-
-[[noreturn]] inline void __trap(cuemu::Site site = cuemu::Site::here()) { cuemu::fail("__trap was called", site); }
+inline void __threadfence(cuemu::Site site = cuemu::Site::here()) { __threadfence_block(site); }
+inline void __threadfence_system(cuemu::Site site = cuemu::Site::here()) { __threadfence_block(site); }

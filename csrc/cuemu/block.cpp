@@ -1,10 +1,11 @@
 #include "cuemu/block.h"
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
+#include <thread>
 
 #include "cuemu/observer.h"
+#include "cuemu/team.h"
 
 __thread uint3 threadIdx;
 __thread uint3 blockIdx;
@@ -14,10 +15,11 @@ __thread dim3 gridDim;
 namespace cuemu {
 
 __thread Block* current_block = nullptr;
+__thread unsigned idle_turns = 0;
 
 namespace {
 
-constexpr std::size_t kSharedAlignment = 128;
+constexpr std::size_t kSharedAlignment = 1024;  // what the widest swizzle of a tensor map repeats after
 
 // Three cache lines apart, so that the hot frames of 1,024 stacks spread over all sets of a cache.
 std::size_t stack_stagger(unsigned thread) { return thread % 64 * 192; }
@@ -25,12 +27,9 @@ std::size_t stack_stagger(unsigned thread) { return thread % 64 * 192; }
 // A fiber's first function; it never returns, since there is nobody below it.
 void begin_fiber() { current_block->run_threads(); }
 
-std::uint64_t next_random(std::uint64_t& state) {
-  state = state * 6364136223846793005u + 1442695040888963407u;
-  return state >> 33;
-}
-
 }  // namespace
+
+std::string Block::describe_waiting() const { return cuemu::describe_waiting(threads_, thread_count_); }
 
 Block::Block() : threads_(kMaxThreads) {}
 
@@ -40,6 +39,7 @@ void Block::reset(const Grid& grid, uint3 index) {
   ::blockIdx = index;
   ::blockDim = dim3(grid.block[0], grid.block[1], grid.block[2]);
   ::gridDim = dim3(grid.grid[0], grid.grid[1], grid.grid[2]);
+  thread_local_base_ = reinterpret_cast<char*>(&::threadIdx);
   thread_count_ = grid.block[0] * grid.block[1] * grid.block[2];
   alive_count_ = thread_count_;
   at_barrier_ = 0;
@@ -47,6 +47,11 @@ void Block::reset(const Grid& grid, uint3 index) {
   queue_head_ = 0;
   queue_length_ = 0;
   failed_ = false;
+  waiting_count_ = 0;
+  converging_count_ = 0;
+  spins_in_a_row_ = 0;
+  deferred_.clear();
+  std::fill(std::begin(named_barriers_), std::end(named_barriers_), NamedBarrier{});
   if (shared_buffer_.size() < grid.shared_bytes + kSharedAlignment)
     shared_buffer_.resize(grid.shared_bytes + kSharedAlignment);
   std::size_t misalignment = reinterpret_cast<std::uintptr_t>(shared_buffer_.data()) % kSharedAlignment;
@@ -67,6 +72,7 @@ void Block::reset(const Grid& grid, uint3 index) {
     thread.stack = nullptr;
     thread.state = State::ready;
     thread.number = i;
+    thread.has_arrived = false;
     thread.index = thread_index;
     alive_lanes_[i / 32] |= 1u << i % 32;
     if (++thread_index.x == grid.block[0]) {
@@ -79,8 +85,11 @@ void Block::reset(const Grid& grid, uint3 index) {
   }
 }
 
-void Block::run(const Grid& grid, uint3 index, Schedule schedule, void (*entry)(const void*), const void* body) {
+void Block::run(const Grid& grid, uint3 index, Schedule schedule, const Neighbours* neighbours,
+                void (*entry)(const void*), const void* body) {
   reset(grid, index);
+  own_barrier_ = {thread_count_, 0, 0};
+  neighbours_ = neighbours ? *neighbours : Neighbours{&self_, {1, 1, 1}, 0, &own_barrier_, nullptr, nullptr};
   schedule_ = schedule;
   random_ = schedule.seed;
   next_random(random_);
@@ -89,20 +98,21 @@ void Block::run(const Grid& grid, uint3 index, Schedule schedule, void (*entry)(
   current_block = this;
   if (observer) observer->block_begins(*this);
   enqueue_in_order(0, thread_count_, [](const Thread&) { return true; });
-  Thread& first = *dequeue();
-  first.stack = free_stacks_.empty() ? map_stack() : free_stacks_.back();
-  if (!free_stacks_.empty()) free_stacks_.pop_back();
-  prepare_fiber(first.fiber, first.stack, stack_stagger(first.number), begin_fiber);
-  current_ = &first;
-  ::threadIdx = first.index;
-  switch_fiber(scheduler_, first.fiber);
+  do {
+    run_ready_threads();
+  } while (!failed_ && alive_count_ > 0 && find_work());
 
-  // Nobody is ready any more: all have returned, one has failed, or the rest wait for ever.
-  if (!failed_ && alive_count_ > 0) {
+  if (!failed_ && alive_count_ > 0 && !neighbours_.team) {
     failed_ = true;
-    error_ = "deadlock: no thread can go on\n" + describe_waiting(threads_, thread_count_);
+    error_ = "deadlock: no thread can go on\n" + describe_waiting();
     current_ = nullptr;
     if (observer) tell_deadlock(error_);
+  }
+  if (!failed_ && alive_count_ == 0 && !deferred_.empty()) {
+    failed_ = true;
+    error_ = "the block ends before " + std::to_string(deferred_.size()) +
+             " of its asynchronous copies that nobody has waited for";
+    if (observer) observer->finds(Fault::missing_wait, error_, {});
   }
   if (observer) observer->block_ends(*this);
   for (unsigned i = 0; i < thread_count_; ++i)
@@ -112,18 +122,32 @@ void Block::run(const Grid& grid, uint3 index, Schedule schedule, void (*entry)(
   if (failed_) throw std::runtime_error(error_);
 }
 
-void Block::enqueue(Thread& thread) {
-  queue_[(queue_head_ + queue_length_++) % kMaxThreads] = static_cast<std::uint16_t>(thread.number);
+// Returns when nobody is ready: all have returned, one has failed, or the rest waits or spins.
+void Block::run_ready_threads() {
+  Thread* first = dequeue();
+  if (!first) return;
+  prepare(*first);
+  current_ = first;
+  ::threadIdx = first->index;
+  switch_fiber(scheduler_, first->fiber);
 }
 
-template <class Wanted>
-void Block::enqueue_in_order(unsigned first, unsigned count, Wanted wanted) {
-  for (unsigned k = 0; k < count; ++k) {
-    Thread& thread = threads_[first + (schedule_.order == Order::reverse ? count - 1 - k : k)];
-    if (!wanted(thread)) continue;
-    thread.state = State::ready;
-    enqueue(thread);
+bool Block::find_work() {
+  if (find_own_work()) return true;
+  if (neighbours_.team) return neighbours_.team->wait_for_turn();
+  if (!has_ready_threads()) return false;
+  // All that are ready spin; perhaps on what a block of another OS thread will do.
+  std::this_thread::yield();
+  if (spin_clock_.expired(progress_ + finished_blocks())) {
+    failed_ = true;
+    error_ = "no progress: threads only spin\n" + describe_waiting();
+    if (observer) tell_deadlock(error_);
   }
+  return !failed_;
+}
+
+void Block::enqueue(Thread& thread) {
+  queue_[(queue_head_ + queue_length_++) % kMaxThreads] = static_cast<std::uint16_t>(thread.number);
 }
 
 Thread* Block::dequeue() {
@@ -138,15 +162,19 @@ Thread* Block::dequeue() {
   return thread;
 }
 
-// Goes on with `thread`, which gets a stack at its first time. Returns when the caller is resumed itself.
+// A thread gets its stack when it begins.
+void Block::prepare(Thread& thread) {
+  if (thread.stack) return;
+  if (free_stacks_.empty()) free_stacks_.push_back(map_stack());
+  thread.stack = free_stacks_.back();
+  free_stacks_.pop_back();
+  prepare_fiber(thread.fiber, thread.stack, stack_stagger(thread.number), begin_fiber);
+}
+
+// Goes on with `thread`. Returns when the caller is resumed itself.
 void Block::resume(Thread& thread) {
   Thread& from = *current_;
-  if (!thread.stack) {
-    if (free_stacks_.empty()) free_stacks_.push_back(map_stack());
-    thread.stack = free_stacks_.back();
-    free_stacks_.pop_back();
-    prepare_fiber(thread.fiber, thread.stack, stack_stagger(thread.number), begin_fiber);
-  }
+  prepare(thread);
   current_ = &thread;
   ::threadIdx = thread.index;
   switch_fiber(from.fiber, thread.fiber);
@@ -191,9 +219,14 @@ void Block::end_thread() {
   if (copies_used_ && !copies_[thread.number].copies.empty())
     fail("the thread returns with cp.async copies that it has not waited for", copies_[thread.number].copies[0].site,
          Fault::missing_wait);
+  if (thread.has_arrived)
+    fail("the thread returns between arriving at the cluster's barrier and waiting at it", {}, Fault::missing_wait);
   if (observer) observer->thread_returns(*this);
   thread.state = State::returned;
   --alive_count_;
+  ++progress_;
+  spins_in_a_row_ = 0;
+  neighbours_.cluster_barrier->leave();
   unsigned warp = thread.number / 32;
   alive_lanes_[warp] &= ~(1u << thread.number % 32);
   if (alive_count_ > 0 && at_barrier_ == alive_count_) release_barrier();
@@ -212,96 +245,6 @@ void Block::fail(const std::string& message, Site site, Fault fault) {
       "thread (" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + "): " + message;
   leave();
   __builtin_unreachable();
-}
-
-int Block::barrier(bool predicate, Site site) {
-  Thread& thread = *current_;
-  thread.state = State::at_barrier;
-  thread.site = site;
-  barrier_votes_ += predicate;
-  if (++at_barrier_ == alive_count_) release_barrier();
-  wait();
-  return barrier_result_;
-}
-
-void Block::release_barrier() {
-  const Site* site = nullptr;
-  for (unsigned i = 0; i < thread_count_; ++i) {
-    if (threads_[i].state != State::at_barrier) continue;
-    const Site& here = threads_[i].site;
-    if (site && (site->line != here.line || std::strcmp(site->file, here.file))) {
-      std::string message = "divergent barrier: the threads of the block are at different ones\n" +
-                            describe_waiting(threads_, thread_count_);
-      if (observer) tell_deadlock(message);
-      fail(message);
-    }
-    site = &here;
-  }
-  if (observer && alive_count_ < thread_count_)
-    observer->finds(
-        Fault::deadlock,
-        "a barrier of the block that some of its threads never reach\n" + describe_waiting(threads_, thread_count_),
-        *site);
-  if (observer) observer->block_meets(*this);
-  barrier_result_ = barrier_votes_;
-  barrier_votes_ = 0;
-  at_barrier_ = 0;
-  enqueue_in_order(0, thread_count_, [](const Thread& thread) { return thread.state == State::at_barrier; });
-}
-
-void Block::warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site) {
-  Thread& thread = *current_;
-  unsigned warp = thread.number / 32;
-  unsigned self = 1u << thread.number % 32;
-  if (!(mask & self))
-    fail(std::string(op.name) + " is called by a lane that its mask does not name " + describe(site), site,
-         Fault::exited_lane);
-  thread.state = State::in_warp_op;
-  thread.mask = mask;
-  thread.frame = frame;
-  thread.op = &op;
-  thread.site = site;
-  waiting_lanes_[warp] |= self;
-  try_warp_op(warp, thread);
-  wait();
-}
-
-// Does the collective that `lane` waits in, if all its lanes are there, and makes them ready.
-bool Block::try_warp_op(unsigned warp, const Thread& lane) {
-  unsigned needed = lane.mask & alive_lanes_[warp];
-  if ((waiting_lanes_[warp] & needed) != needed) return false;
-  Thread* lanes = &threads_[warp * 32];
-  void* frames[32];
-  for (unsigned rest = needed; rest; rest &= rest - 1) {
-    unsigned i = static_cast<unsigned>(__builtin_ctz(rest));
-    if (lanes[i].op != lane.op || lanes[i].mask != lane.mask) return false;
-    frames[i] = lanes[i].frame;
-  }
-  unsigned existing = thread_count_ - warp * 32 < 32 ? (1u << thread_count_ % 32) - 1 : ~0u;
-  if (observer && (lane.mask & existing) != needed)
-    observer->finds(Fault::exited_lane,
-                    std::string(lane.op->name) + " " + describe(lane.site) +
-                        ": its mask names lanes that have returned\n" + describe_waiting(threads_, thread_count_),
-                    lane.site);
-  if (const char* error = lane.op->exchange(frames, needed))
-    fail(std::string(error) + " " + describe(lane.site), lane.site, lane.op->fault);
-  if (observer) observer->lanes_meet(*this, warp, needed, lane.op->orders_memory);
-  waiting_lanes_[warp] &= ~needed;
-  enqueue_in_order(warp * 32, std::min(32u, thread_count_ - warp * 32),
-                   [needed](const Thread& thread) { return needed >> thread.number % 32 & 1; });
-  return true;
-}
-
-void Block::tell_deadlock(const std::string& message) {
-  for (unsigned i = 0; i < thread_count_; ++i)
-    if (threads_[i].state == State::at_barrier || threads_[i].state == State::in_warp_op)
-      observer->finds(Fault::deadlock, message, threads_[i].site);
-}
-
-CopyQueue& Block::copies() {
-  copies_.resize(kMaxThreads);
-  copies_used_ = true;
-  return copies_[current_->number];
 }
 
 }  // namespace cuemu

@@ -1,9 +1,7 @@
 // A grid: its blocks in the order of the schedule, spread over OS threads.
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <random>
 #include <stdexcept>
@@ -11,37 +9,15 @@
 #include <thread>
 
 #include "cuemu/block.h"
+#include "cuemu/block_pool.h"
+#include "cuemu/device_limits.h"
 #include "cuemu/observer.h"
+#include "cuemu/team.h"
 
 namespace cuemu {
 namespace {
 
-constexpr std::size_t kMaxSharedBytes = 227 << 10;  // compute capability 9.0
-constexpr unsigned kMaxWorkers = 16;                // each maps up to 1,024 stacks
-
-unsigned long parse_number(const char* text, const char* variable) {
-  char* end = nullptr;
-  unsigned long value = std::strtoul(text, &end, 10);
-  if (end == text || *end)
-    throw std::invalid_argument(std::string(variable) + ": expected a number, got '" + text + "'");
-  return value;
-}
-
-// CUEMU_ORDER=forward|reverse|random:SEED; read at every launch, so that a test can change it.
-Schedule schedule_from_environment() {
-  const char* text = std::getenv("CUEMU_ORDER");
-  std::string order = text && *text ? text : "forward";
-  if (order == "forward") return {Order::forward, 0};
-  if (order == "reverse") return {Order::reverse, 0};
-  if (order.rfind("random:", 0) == 0) return {Order::random, parse_number(order.c_str() + 7, "CUEMU_ORDER")};
-  throw std::invalid_argument("CUEMU_ORDER: expected forward, reverse or random:SEED, got '" + order + "'");
-}
-
-unsigned workers_from_environment() {
-  const char* text = std::getenv("CUEMU_THREADS");
-  unsigned long wanted = text && *text ? parse_number(text, "CUEMU_THREADS") : std::thread::hardware_concurrency();
-  return static_cast<unsigned>(std::clamp<unsigned long>(wanted, 1, kMaxWorkers));
-}
+constexpr std::size_t kCoResidentThreads = 16384;  // a process may map 65,530 regions, of which a stack takes two
 
 // "scale<float>" from the signature of a `launch<scale<float>>`, in which g++ writes "[with auto kernel = scale<float>;
 // ...]".
@@ -54,8 +30,12 @@ std::string kernel_name(const Grid& grid) {
   return name.substr(0, name.find_first_of(";]"));
 }
 
+std::size_t block_count(const Grid& grid) { return std::size_t{grid.grid[0]} * grid.grid[1] * grid.grid[2]; }
+
+unsigned cluster_blocks(const Grid& grid) { return grid.cluster[0] * grid.cluster[1] * grid.cluster[2]; }
+
 void check(const Grid& grid) {
-  auto refuse = [&](const char* what) {
+  auto refuse = [&](const std::string& what) {
     throw std::invalid_argument("kernel " + kernel_name(grid) + " can't be launched: " + what);
   };
   for (unsigned size : grid.grid)
@@ -66,43 +46,50 @@ void check(const Grid& grid) {
     refuse("the grid is larger than 2^31-1 x 65535 x 65535");
   if (grid.block[0] > 1024 || grid.block[1] > 1024 || grid.block[2] > 64)
     refuse("the block is larger than 1024 x 1024 x 64");
-  if (std::size_t{grid.block[0]} * grid.block[1] * grid.block[2] > kMaxThreads)
-    refuse("the block has more than 1024 threads");
-  if (grid.shared_bytes > kMaxSharedBytes) refuse("more than 227 KB of shared memory");
+  const std::size_t threads = std::size_t{grid.block[0]} * grid.block[1] * grid.block[2];
+  if (threads > kThreadsPerBlock) refuse("the block has more than 1024 threads");
+  if (grid.shared_bytes > kSharedPerBlock) refuse("more than 227 KB of shared memory");
+  for (int axis = 0; axis < 3; ++axis)
+    if (grid.cluster[axis] == 0 || grid.grid[axis] % grid.cluster[axis])
+      refuse("the grid is no multiple of the cluster");
+  if (cluster_blocks(grid) > kBlocksPerCluster) refuse("a cluster has at most 16 blocks");
+  if (!grid.cooperative) return;
+  const std::size_t room =
+      std::size_t{kMultiprocessors} * co_resident_blocks(static_cast<unsigned>(threads), grid.shared_bytes);
+  if (block_count(grid) > room)
+    refuse("a cooperative launch of " + std::to_string(block_count(grid)) + " blocks, of which the GPU holds " +
+           std::to_string(room) + " at a time");
+  if (block_count(grid) * threads > kCoResidentThreads)
+    refuse("a cooperative launch of more than " + std::to_string(kCoResidentThreads) +
+           " threads, which is what the emulator holds at a time");
 }
 
-// Blocks keep their stacks from one launch to the next. Never destroyed: a launch may be under way when the process
-// ends.
-class BlockPool {
- public:
-  std::unique_ptr<Block> take() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (free_.empty()) return std::make_unique<Block>();
-    std::unique_ptr<Block> block = std::move(free_.back());
-    free_.pop_back();
-    return block;
-  }
-  void give_back(std::unique_ptr<Block> block) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(std::move(block));
-  }
+uint3 block_index(const Grid& grid, std::size_t number) {
+  return {static_cast<unsigned>(number % grid.grid[0]), static_cast<unsigned>(number / grid.grid[0] % grid.grid[1]),
+          static_cast<unsigned>(number / grid.grid[0] / grid.grid[1])};
+}
 
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Block>> free_;
-};
-
-BlockPool& pool() {
-  static BlockPool* pool = new BlockPool;
-  return *pool;
+// The blocks of cluster `number` by rank.
+void append_cluster(const Grid& grid, std::size_t number, std::vector<uint3>& indices) {
+  const unsigned (&size)[3] = grid.cluster;
+  Grid clusters = grid;
+  for (int axis = 0; axis < 3; ++axis) clusters.grid[axis] = grid.grid[axis] / size[axis];
+  const uint3 first = block_index(clusters, number);
+  for (unsigned z = 0; z < size[2]; ++z)
+    for (unsigned y = 0; y < size[1]; ++y)
+      for (unsigned x = 0; x < size[0]; ++x)
+        indices.push_back({first.x * size[0] + x, first.y * size[1] + y, first.z * size[2] + z});
 }
 
 }  // namespace
 
 void run_grid(const Grid& grid, void (*entry)(const void*), const void* body) {
   check(grid);
-  Schedule schedule = schedule_from_environment();
-  std::size_t count = std::size_t{grid.grid[0]} * grid.grid[1] * grid.grid[2];
+  const Schedule schedule = schedule_from_environment();
+  const std::size_t blocks = block_count(grid);
+  const std::size_t clusters = blocks / cluster_blocks(grid);
+  const bool alone = cluster_blocks(grid) == 1 && !grid.cooperative;
+  const std::size_t count = alone ? blocks : grid.cooperative ? 1 : clusters;
   std::vector<std::size_t> shuffled;
   if (schedule.order == Order::random) {
     shuffled.resize(count);
@@ -117,23 +104,37 @@ void run_grid(const Grid& grid, void (*entry)(const void*), const void* body) {
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   std::string error;
+  auto run_alone = [&](Block& block, std::size_t number, Schedule own) {
+    const uint3 index = block_index(grid, number);
+    try {
+      block.run(grid, index, own, nullptr, entry, body);
+    } catch (const std::exception& exception) {
+      throw std::runtime_error(name_block(index) + exception.what());
+    }
+  };
+  auto run_team = [&](std::size_t number, Schedule own) {
+    std::vector<uint3> indices;
+    if (grid.cooperative) {
+      for (std::size_t cluster = 0; cluster < clusters; ++cluster) append_cluster(grid, cluster, indices);
+    } else {
+      append_cluster(grid, number, indices);
+    }
+    Team(grid, indices, own).run(entry, body);
+  };
   auto work = [&] {
-    std::unique_ptr<Block> block = pool().take();
+    std::unique_ptr<Block> block = take_block();
     for (std::size_t i; !failed && (i = next++) < count;) {
       if (schedule.order == Order::reverse) i = count - 1 - i;
       if (schedule.order == Order::random) i = shuffled[i];
-      uint3 index{static_cast<unsigned>(i % grid.grid[0]), static_cast<unsigned>(i / grid.grid[0] % grid.grid[1]),
-                  static_cast<unsigned>(i / grid.grid[0] / grid.grid[1])};
       Schedule own{schedule.order, schedule.seed * 0x9e3779b97f4a7c15u + i};
       try {
-        block->run(grid, index, own, entry, body);
+        alone ? run_alone(*block, i, own) : run_team(i, own);
+        count_finished_block();
       } catch (const std::exception& exception) {
-        if (!failed.exchange(true))
-          error = "kernel " + kernel_name(grid) + ", block (" + std::to_string(index.x) + ", " +
-                  std::to_string(index.y) + ", " + std::to_string(index.z) + "), " + exception.what();
+        if (!failed.exchange(true)) error = "kernel " + kernel_name(grid) + ", " + exception.what();
       }
     }
-    pool().give_back(std::move(block));
+    give_back(std::move(block));
   };
   // The caller is one of the workers.
   std::vector<std::thread> helpers(std::min<std::size_t>(workers, count) - 1);

@@ -13,13 +13,15 @@
 #define __global__
 #define __device__
 #define __host__
-#define __constant__ static const
+#define __constant__
 #define __shared__ static thread_local
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
+#define __noinline__  // empty: the standard library writes __attribute__((__noinline__))
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
+#define __builtin_align__(bytes) __attribute__((aligned(bytes)))
+#define __managed__
 
 #define CUEMU_VECTOR_TYPES(type, name)                                                   \
   struct name##1 { type x; };                                                            \
@@ -37,6 +39,8 @@ CUEMU_VECTOR_TYPES(short, short)
 CUEMU_VECTOR_TYPES(unsigned short, ushort)
 CUEMU_VECTOR_TYPES(int, int)
 CUEMU_VECTOR_TYPES(unsigned, uint)
+CUEMU_VECTOR_TYPES(long, long)
+CUEMU_VECTOR_TYPES(unsigned long, ulong)
 CUEMU_VECTOR_TYPES(long long, longlong)
 CUEMU_VECTOR_TYPES(unsigned long long, ulonglong)
 CUEMU_VECTOR_TYPES(float, float)

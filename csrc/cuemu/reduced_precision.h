@@ -1,4 +1,5 @@
-// `__half` and `__nv_bfloat16`: 16-bit storage, arithmetic in float rounded to nearest even after every operation.
+// `__half` and `__nv_bfloat16`, alone and in pairs: 16-bit storage, arithmetic in float rounded to nearest even after
+// every operation. reduced_intrinsics.h has the functions.
 #pragma once
 
 #include <cstdint>
@@ -54,48 +55,46 @@ inline std::uint16_t float_to_half(float value) {
 
 }  // namespace cuemu
 
-#define CUEMU_REDUCED_TYPE(Type, Pair, to_float, from_float)                                             \
-  struct Type {                                                                                          \
-    std::uint16_t bits;                                                                                  \
-    Type() = default;                                                                                    \
-    Type(float value) : bits(cuemu::from_float(value)) {}                                                \
-    Type(double value) : Type(static_cast<float>(value)) {}                                              \
-    Type(int value) : Type(static_cast<float>(value)) {}                                                 \
-    operator float() const { return cuemu::to_float(bits); }                                             \
-    Type& operator+=(Type other) { return *this = Type(float(*this) + float(other)); }                   \
-    Type& operator-=(Type other) { return *this = Type(float(*this) - float(other)); }                   \
-    Type& operator*=(Type other) { return *this = Type(float(*this) * float(other)); }                   \
-    Type& operator/=(Type other) { return *this = Type(float(*this) / float(other)); }                   \
-  };                                                                                                     \
-  struct alignas(4) Pair {                                                                               \
-    Type x, y;                                                                                           \
-  };                                                                                                     \
-  inline Type operator+(Type a, Type b) { return Type(float(a) + float(b)); }                            \
-  inline Type operator-(Type a, Type b) { return Type(float(a) - float(b)); }                            \
-  inline Type operator*(Type a, Type b) { return Type(float(a) * float(b)); }                            \
-  inline Type operator/(Type a, Type b) { return Type(float(a) / float(b)); }                            \
-  inline Type operator-(Type a) { return Type(-float(a)); }                                              \
-  inline bool operator==(Type a, Type b) { return float(a) == float(b); }                                \
-  inline bool operator!=(Type a, Type b) { return float(a) != float(b); }                                \
-  inline bool operator<(Type a, Type b) { return float(a) < float(b); }                                  \
-  inline bool operator>(Type a, Type b) { return float(a) > float(b); }                                  \
-  inline bool operator<=(Type a, Type b) { return float(a) <= float(b); }                                \
-  inline bool operator>=(Type a, Type b) { return float(a) >= float(b); }                                \
-  inline Type __hadd(Type a, Type b) { return a + b; }                                                   \
-  inline Type __hsub(Type a, Type b) { return a - b; }                                                   \
-  inline Type __hmul(Type a, Type b) { return a * b; }                                                   \
-  inline Type __hdiv(Type a, Type b) { return a / b; }                                                   \
-  inline Type __hneg(Type a) { return -a; }                                                              \
-  inline Type __hmax(Type a, Type b) { return float(a) > float(b) || float(b) != float(b) ? a : b; }     \
-  inline Type __hmin(Type a, Type b) { return float(a) < float(b) || float(b) != float(b) ? a : b; }     \
-  inline bool __hisnan(Type a) { return float(a) != float(a); }                                          \
-  /* The product of two 16-bit floats is exact in double, and so is the sum but for its one rounding. */ \
-  inline Type __hfma(Type a, Type b, Type c) {                                                           \
-    return Type(static_cast<float>(double(float(a)) * float(b) + float(c)));                             \
-  }                                                                                                      \
-  inline Pair __hadd2(Pair a, Pair b) { return {a.x + b.x, a.y + b.y}; }                                 \
-  inline Pair __hmul2(Pair a, Pair b) { return {a.x * b.x, a.y * b.y}; }                                 \
-  inline Pair __hfma2(Pair a, Pair b, Pair c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
+#define CUEMU_REDUCED_TYPE(Type, Pair, to_float, from_float)                           \
+  struct Type {                                                                        \
+    std::uint16_t bits;                                                                \
+    Type() = default;                                                                  \
+    Type(float value) : bits(cuemu::from_float(value)) {}                              \
+    Type(double value) : Type(static_cast<float>(value)) {}                            \
+    Type(int value) : Type(static_cast<float>(value)) {}                               \
+    operator float() const { return cuemu::to_float(bits); }                           \
+    Type& operator+=(Type other) { return *this = Type(float(*this) + float(other)); } \
+    Type& operator-=(Type other) { return *this = Type(float(*this) - float(other)); } \
+    Type& operator*=(Type other) { return *this = Type(float(*this) * float(other)); } \
+    Type& operator/=(Type other) { return *this = Type(float(*this) / float(other)); } \
+  };                                                                                   \
+  inline Type operator+(Type a, Type b) { return Type(float(a) + float(b)); }          \
+  inline Type operator-(Type a, Type b) { return Type(float(a) - float(b)); }          \
+  inline Type operator*(Type a, Type b) { return Type(float(a) * float(b)); }          \
+  inline Type operator/(Type a, Type b) { return Type(float(a) / float(b)); }          \
+  inline Type operator-(Type a) { return Type(-float(a)); }                            \
+  inline bool operator==(Type a, Type b) { return float(a) == float(b); }              \
+  inline bool operator!=(Type a, Type b) { return float(a) != float(b); }              \
+  inline bool operator<(Type a, Type b) { return float(a) < float(b); }                \
+  inline bool operator>(Type a, Type b) { return float(a) > float(b); }                \
+  inline bool operator<=(Type a, Type b) { return float(a) <= float(b); }              \
+  inline bool operator>=(Type a, Type b) { return float(a) >= float(b); }              \
+  struct alignas(4) Pair {                                                             \
+    Type x, y;                                                                         \
+    Pair() = default;                                                                  \
+    Pair(Type x_, Type y_) : x(x_), y(y_) {}                                           \
+    Pair& operator+=(Pair other) { return *this = Pair(x + other.x, y + other.y); }    \
+    Pair& operator-=(Pair other) { return *this = Pair(x - other.x, y - other.y); }    \
+    Pair& operator*=(Pair other) { return *this = Pair(x * other.x, y * other.y); }    \
+    Pair& operator/=(Pair other) { return *this = Pair(x / other.x, y / other.y); }    \
+  };                                                                                   \
+  inline Pair operator+(Pair a, Pair b) { return a += b; }                             \
+  inline Pair operator-(Pair a, Pair b) { return a -= b; }                             \
+  inline Pair operator*(Pair a, Pair b) { return a *= b; }                             \
+  inline Pair operator/(Pair a, Pair b) { return a /= b; }                             \
+  inline Pair operator-(Pair a) { return {-a.x, -a.y}; }                               \
+  inline bool operator==(Pair a, Pair b) { return a.x == b.x && a.y == b.y; }          \
+  inline bool operator!=(Pair a, Pair b) { return a.x != b.x && a.y != b.y; }
 
 CUEMU_REDUCED_TYPE(__half, __half2, half_to_float, float_to_half)
 CUEMU_REDUCED_TYPE(__nv_bfloat16, __nv_bfloat162, bfloat16_to_float, float_to_bfloat16)
@@ -105,31 +104,3 @@ using half = __half;
 using half2 = __half2;
 using nv_bfloat16 = __nv_bfloat16;
 using nv_bfloat162 = __nv_bfloat162;
-
-inline float __half2float(__half value) { return value; }
-inline __half __float2half(float value) { return __half(value); }
-inline __half __float2half_rn(float value) { return __half(value); }
-inline float2 __half22float2(__half2 value) { return {value.x, value.y}; }
-inline __half2 __float22half2_rn(float2 value) { return {__half(value.x), __half(value.y)}; }
-inline __half2 __floats2half2_rn(float x, float y) { return {__half(x), __half(y)}; }
-inline __half2 __halves2half2(__half x, __half y) { return {x, y}; }
-inline __half __ushort_as_half(unsigned short bits) {
-  __half value;
-  value.bits = bits;
-  return value;
-}
-inline unsigned short __half_as_ushort(__half value) { return value.bits; }
-
-inline float __bfloat162float(__nv_bfloat16 value) { return value; }
-inline __nv_bfloat16 __float2bfloat16(float value) { return __nv_bfloat16(value); }
-inline __nv_bfloat16 __float2bfloat16_rn(float value) { return __nv_bfloat16(value); }
-inline float2 __bfloat1622float2(__nv_bfloat162 value) { return {value.x, value.y}; }
-inline __nv_bfloat162 __float22bfloat162_rn(float2 value) { return {__nv_bfloat16(value.x), __nv_bfloat16(value.y)}; }
-inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {__nv_bfloat16(x), __nv_bfloat16(y)}; }
-inline __nv_bfloat162 __halves2bfloat162(__nv_bfloat16 x, __nv_bfloat16 y) { return {x, y}; }
-inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits) {
-  __nv_bfloat16 value;
-  value.bits = bits;
-  return value;
-}
-inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 value) { return value.bits; }

@@ -6,11 +6,21 @@
 namespace cuemu {
 namespace {
 
+// "an mbarrier (1 of 4 arrivals is missing)"
+std::string explanation(const Thread& thread) {
+  std::string text = thread.condition->name;
+  if (!thread.condition->explain) return text;
+  char details[160];
+  thread.condition->explain(thread.frame, details, sizeof details);
+  return text + " (" + details + ")";
+}
+
 bool same_wait(const Thread& a, const Thread& b) {
   if (a.state != b.state) return false;
   if (a.state == State::returned || a.state == State::ready) return true;
-  if (a.site.line != b.site.line) return false;
-  return a.state == State::at_barrier || (a.op == b.op && a.mask == b.mask);
+  if (!same_site(a.site, b.site)) return false;
+  if (a.state == State::waiting) return explanation(a) == explanation(b);
+  return a.state != State::in_warp_op || (a.op == b.op && a.mask == b.mask);
 }
 
 std::string what(const Thread& thread) {
@@ -24,6 +34,12 @@ std::string what(const Thread& thread) {
       std::snprintf(mask, sizeof mask, "0x%08x", thread.mask);
       return std::string("wait at ") + thread.op->name + " with mask " + mask + " " + describe(thread.site);
     }
+    case State::waiting:
+      return "wait for " + explanation(thread) + " " + describe(thread.site);
+    case State::converging:
+      return "wait for the other lanes of their warp " + describe(thread.site);
+    case State::spinning:
+      return "spin " + describe(thread.site);
     default:
       return "are ready to run";
   }

@@ -2,9 +2,12 @@
 #include "cuemu/runtime.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "cuemu/block.h"
+#include "cuemu/diagnostics.h"
 #include "cuemu/observer.h"
 
 namespace cuemu {
@@ -21,6 +24,29 @@ int block_barrier(bool predicate, Site site) { return current_block->barrier(pre
 
 void fail(const char* message, Site site, Fault fault) {
   current_block->fail(std::string(message) + " " + describe(site), site, fault);
+}
+
+void named_barrier(unsigned id, unsigned threads, bool waits, Site site) {
+  current_block->named_barrier(id, threads, waits, site);
+}
+
+void wait_until(const Condition& condition, void* frame, Site site) {
+  current_block->wait_until(condition, frame, site);
+}
+
+unsigned converged_lanes(Site site) { return current_block->converge(site); }
+
+void spin(Site site) {
+  // The host may use atomics too.
+  if (current_block) current_block->spin(site);
+}
+
+bool runs_a_kernel() { return current_block != nullptr; }
+
+void assertion_failed(const char* expression, Site site) {
+  if (current_block) current_block->fail("assertion failed: " + std::string(expression) + " " + describe(site));
+  std::fprintf(stderr, "%s:%d: assertion failed: %s\n", site.file, site.line, expression);
+  std::abort();
 }
 
 void* dynamic_shared_memory() { return current_block->shared_memory(); }

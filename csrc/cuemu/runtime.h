@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "cuemu/language.h"
+
 namespace cuemu {
 
 // The line of the kernel that called; filled in by the default argument of each intrinsic.
@@ -11,6 +13,18 @@ struct Site {
   int line;
   static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
+
+// In check mode the compiler adds a call to every load and store of a kernel. A function that touches memory on behalf
+// of a kernel is marked CUEMU_UNCHECKED instead and tells what it does, as an access of the line that called it.
+#ifdef __SANITIZE_THREAD__
+#define CUEMU_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
+#define CUEMU_TELL_ATOMIC(address) cuemu::tell_atomic(address, sizeof *(address), __builtin_return_address(0))
+#define CUEMU_TELL_FENCE() cuemu::tell_fence()
+#else
+#define CUEMU_UNCHECKED
+#define CUEMU_TELL_ATOMIC(address)
+#define CUEMU_TELL_FENCE()
+#endif
 
 // What a checker calls what is wrong (check/README.md).
 enum class Fault { other, race, out_of_bounds, uninitialized, misaligned, deadlock, missing_wait, exited_lane };
@@ -31,28 +45,57 @@ unsigned lane();
 // predicate.
 int block_barrier(bool predicate, Site site);
 
+// `bar.sync id, threads` and, without waiting, `bar.arrive id, threads`.
+void named_barrier(unsigned id, unsigned threads, bool waits, Site site);
+
+// Waits until `holds(frame)`, which is asked whenever nobody else can go on. `explain`, if there, adds to the report
+// what the frame is waiting for.
+struct Condition {
+  const char* name;
+  bool (*holds)(const void* frame);
+  void (*explain)(const void* frame, char* text, std::size_t size);
+};
+void wait_until(const Condition& condition, void* frame, Site site);
+
+// The lanes of the warp that have come to this line when nobody else can go on: the widest convergence that a GPU could
+// show.
+unsigned converged_lanes(Site site);
+
+// Lets others run. `may_spin` is called by all that a thread can do again and again while it waits for another one.
+void spin(Site site);
+extern __thread unsigned idle_turns;
+CUEMU_UNCHECKED inline void may_spin(Site site) {
+  constexpr unsigned kPatience = 16;
+  if (++idle_turns < kPatience) return;
+  idle_turns = 0;
+  spin(site);
+}
+
+// Blocks that run together: a cluster, and all blocks of a cooperative launch.
+unsigned cluster_rank();
+uint3 cluster_size();
+bool is_cooperative();
+void cluster_arrive(Site site);
+void cluster_wait(Site site);
+void grid_barrier(Site site);
+// The same variable or dynamic shared memory in the block of that rank.
+void* map_shared(const void* address, unsigned rank, Site site);
+
 // Ends the whole launch: the host gets an exception with this message, the kernel, the block and the thread.
 [[noreturn]] void fail(const char* message, Site site, Fault fault = Fault::other);
 
 // The block's dynamic shared memory; every byte starts as 0xff, which is a NaN in each floating-point type.
 void* dynamic_shared_memory();
+template <class T>
+T* dynamic_shared() {
+  return static_cast<T*>(dynamic_shared_memory());
+}
 
 // cp.async: the copy is remembered and done by the thread's own wait.
 void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_bytes, Site site);
 void commit_copies();
 void wait_copies(unsigned groups_left);
 
-// In check mode the compiler adds a call to every load and store of a kernel. A function that touches memory on behalf
-// of a kernel is marked CUEMU_UNCHECKED instead and tells what it does, as an access of the line that called it.
-#ifdef __SANITIZE_THREAD__
-#define CUEMU_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
-#define CUEMU_TELL_ATOMIC(address) cuemu::tell_atomic(address, sizeof *(address), __builtin_return_address(0))
-#define CUEMU_TELL_FENCE() cuemu::tell_fence()
-#else
-#define CUEMU_UNCHECKED
-#define CUEMU_TELL_ATOMIC(address)
-#define CUEMU_TELL_FENCE()
-#endif
 void tell_atomic(const void* address, unsigned bytes, const void* pc);
 void tell_fence();
 
@@ -63,6 +106,8 @@ struct Grid {
   unsigned block[3];
   std::size_t shared_bytes;
   const char* kernel;
+  unsigned cluster[3] = {1, 1, 1};
+  bool cooperative = false;  // all blocks run at the same time
 };
 void run_grid(const Grid& grid, void (*entry)(const void*), const void* body);
 

@@ -1,0 +1,61 @@
+"""Compiles the emulator and CUDA files into a library, and calls it."""
+
+import ctypes
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDERS = ("forward", "reverse", "random:1", "random:2")
+FLAGS = (
+    "-std=c++17 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown-pragmas -DNNZOO_CUEMU -pthread".split()
+)
+CXX = next(filter(shutil.which, ("g++", "c++", "clang++")), None)
+
+
+def compile_library(directory, *extra):
+    """Everything of csrc/cuemu and all tests/cuemu/*.cu as one library in `directory`."""
+    sources = [*(ROOT / "csrc/cuemu").glob("*.cpp"), *(ROOT / "tests/cuemu").glob("*.cu")]
+    objects = [directory / f"{source.name}.o" for source in sources]
+    compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]
+    include = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cuemu'}"]
+
+    def compile_one(source, target):
+        language = ["-x", "c++"] if source.suffix == ".cu" else []
+        command = [*compiler, *FLAGS, *extra, *include, *language, "-c", str(source), "-o", str(target)]
+        subprocess.run(command, check=True, cwd=ROOT)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compile_one, sources, objects))
+    path = directory / "libkernels.so"
+    subprocess.run([CXX, "-shared", "-pthread", *map(str, objects), "-o", str(path)], check=True)
+    return Library(path)
+
+
+def compiles(directory, text):
+    """Whether a file that begins with the emulator's header and goes on with `text` is accepted."""
+    source = directory / "kernel.cu"
+    source.write_text(f'#include "cuemu/cuda.h"\n{text}\n')
+    command = [CXX, *FLAGS, f"-I{ROOT / 'csrc'}", "-x", "c++", "-c", str(source), "-o", str(directory / "kernel.o")]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+class Library:
+    """Calls the exported functions with numpy arrays and numbers; an error text becomes a RuntimeError."""
+
+    def __init__(self, path):
+        self.library = ctypes.CDLL(str(path))
+
+    def __getattr__(self, name):
+        function = getattr(self.library, name)
+        function.restype = ctypes.c_char_p
+
+        def call(*args):
+            error = function(*(ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in args))
+            if error is not None:
+                raise RuntimeError(error.decode())
+
+        return call
