@@ -7,7 +7,7 @@ explicit request (`backend="cpu"`, `with nnzoo_fast.backend("cpu"):` or `NNZOO_B
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +41,9 @@ class Backend:
     `training`. `backward(grads, args, outputs, needs)` returns one gradient per flattened tensor argument, None
     where `needs` says so, contiguous. `args` are always those of the operation's schema, in its order; an input that
     `keeps` left out comes to `backward` as zeros of stride 0. `supports` may depend on shapes, dtypes, devices and the
-    arguments that are no tensors, but not on strides or values: a traced backward asks it again.
+    arguments that are no tensors, but not on strides or values: a traced backward asks it again. `pays` may also ask
+    `wants_gradients`: declined calls are remembered by all of these. `pays` may also look at
+    what wants gradients: a declined call is remembered by all of these.
     """
 
     name: str
@@ -65,6 +67,11 @@ def cpu_supports(tensor: torch.Tensor, kernel: str, dtypes: tuple[torch.dtype, .
     return True, ""
 
 
+def wants_gradients(*tensors: torch.Tensor | None) -> bool:
+    """Whether autograd will ask for a gradient of one of these."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
 def address(tensor: torch.Tensor | None) -> int:
     """What a kernel takes for a tensor: its `data_ptr()`, 0 for an absent one."""
     return 0 if tensor is None else tensor.data_ptr()
@@ -77,6 +84,26 @@ def parse_request(text: str) -> dict[str, str]:
         operation, _, name = part.rpartition("=")
         request[operation.strip()] = name.strip()
     return request
+
+
+operations: set[str] = set()
+"""The names of all operations, which add themselves."""
+
+
+def check_operations(names: Iterable[str], asked_by: str) -> None:
+    """Raises ValueError for a name that no operation has."""
+    for name in names:
+        if name and name not in operations:
+            raise ValueError(f"{asked_by}: there is no operation {name!r}; there are {', '.join(sorted(operations))}")
+
+
+def check_environment() -> None:
+    """To be called once all operations are there.
+
+    Raises:
+        ValueError: NNZOO_BACKEND names an operation that there is not.
+    """
+    check_operations(_requested, "environment variable NNZOO_BACKEND")
 
 
 # A plain global: torch.compile can guard on it, and can't trace a ContextVar.
@@ -96,10 +123,14 @@ def backend(name: str | None = None, **per_operation: str) -> Iterator[None]:
 
     The request is process-wide, not per thread. `backend(None)` lifts an outer request.
 
+    Raises:
+        ValueError: a keyword that is not the name of an operation.
+
     >>> with nnzoo_fast.backend("reference", lstm="cpu"):
     ...     model(x)
     """
     global _requested
+    check_operations(per_operation, "backend")
     outer = _requested
     _requested = {**({"": name} if name else {}), **per_operation}
     try:

@@ -46,6 +46,13 @@ def _traced_route(tensors: Iterable[object]) -> str:
     return OPS
 
 
+def check_tensors(operation: str, **tensors: object) -> None:
+    """Raises TypeError for what is neither a tensor nor, like an fx proxy, stands for one."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor) and not hasattr(type(value), "__torch_function__"):
+            raise TypeError(f"{operation}: {name} is a {type(value).__name__}, expected a Tensor")
+
+
 def is_traceable(tensor: object) -> bool:
     """Whether `tensor` has a shape to look at: not so for an fx proxy, which only stock operators can record."""
     return isinstance(tensor, Tensor)

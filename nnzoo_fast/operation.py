@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 from torch.compiler import is_compiling
 
 from nnzoo_fast import backends, registration
 from nnzoo_fast._compat import any_autocast_enabled, is_exporting
 from nnzoo_fast.autograd import make_function
-from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, Backend, BackendError
+from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, Backend, BackendError, wants_gradients
+from nnzoo_fast.declined import DeclinedCalls
 from nnzoo_fast.front_door import OPS, STOCK, route
 from nnzoo_fast.schema import Signature
 
 
 def no_check(*args) -> None:
     """For operations that any arguments of the right types suit."""
-
-
-def never_small(*args) -> bool:
-    return False
 
 
 class Operation:
@@ -52,8 +48,6 @@ class Operation:
             By default everything is saved.
         autocast: "lower" if torch runs this op in autocast's lower precision, else None.
         flops: `flops(*args)`, with shapes in place of tensors: floating-point operations of one forward call.
-        small: `small(*args)` is True for so little work that looking further would cost more than it saves: stock torch
-            runs. It must be cheap, and may be asked about wrong arguments.
         compiles: False keeps stock operators under torch.compile, where an opaque op would stop Inductor's fusion.
     """
 
@@ -72,7 +66,6 @@ class Operation:
         keeps: Callable | None = None,
         autocast: str | None = None,
         flops: Callable[..., int] | None = None,
-        small: Callable[..., bool] = never_small,
         compiles: bool = True,
     ):
         self.name = name
@@ -87,15 +80,18 @@ class Operation:
         self.keeps = keeps or self._keep_everything
         self.autocast = autocast
         self.flops = flops
-        self.small = small
         self.compiles = compiles
+        self.declined = DeclinedCalls()
+        backends.operations.add(name)
         self.function = make_function(self)
         self.torch_op = registration.register(self)
 
-    def __call__(self, *args, backend: str | None = None):
+    def __call__(self, *args, backend: str | None = None, call: tuple | None = None):
+        """`call`: the arguments that a caller worked `args` out from, if it asks `goes_to_stock` about those."""
+        if call is None and self.goes_to_stock(args, backend):
+            return self.stock(*args)
         name = backend or backends.requested(self.name)
-        if name is None and type(args[0]) is Tensor and self.small(*args) and _recorder is None and not is_compiling():
-            return self._call_small(args)
+        self.signature.check_present(self.name, args)
         tensors = self.signature.tensors(args)
         way = route(tensors)
         recorder = _recorder  # another thread may end its recording meanwhile
@@ -114,10 +110,17 @@ class Operation:
             return self._call_torch_op(args, tensors, name)
         row = self.choose(args, name)
         if row is None:
+            self.declined.add(args if call is None else call)
             return self.stock(*args)
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        if wants_gradients(*tensors):
             return self.result(self.function.apply(row, args, *self.signature.flatten(args)))
         return self.result(row.forward(*args, False))
+
+    def goes_to_stock(self, call: tuple, backend: str | None = None) -> bool:
+        """Whether such a call was declined before: the caller may hand it to stock torch without another look."""
+        if is_compiling() or backend or not self.declined or _recorder is not None:
+            return False
+        return backends.requested(self.name) is None and call in self.declined
 
     def choose(self, args: tuple, name: str | None = None) -> Backend | None:
         """The row that runs this call; None stands for stock torch.
@@ -125,8 +128,6 @@ class Operation:
         Raises:
             BackendError: `name` was asked for and can't run the call, with its reason.
         """
-        if name is None and self.small(*args):
-            return None
         for row in self.table:
             if name is None:
                 if row.pays(*args)[0] and row.supports(*args)[0]:
@@ -147,8 +148,6 @@ class Operation:
         for row in self.table:
             able, reason = row.supports(*args)
             pays, advice = row.pays(*args) if able else (False, reason)
-            if able and self.small(*args):
-                pays, advice = False, "so little work that stock torch is done before a kernel is chosen"
             rows.append((row.name, able, pays, advice))
         rows.append((STOCK_BACKEND, True, True, "PyTorch's own operators"))
         rows.append((REFERENCE_BACKEND, True, False, "the definition, never chosen by itself"))
@@ -194,13 +193,6 @@ class Operation:
         automatic = (row for row in self.table if row.pays is not backends.only_on_request)
         return next((row for row in automatic if row.supports(*args)[0]), None)
 
-    def _call_small(self, args: tuple):
-        try:
-            return self.stock(*args)
-        except (RuntimeError, IndexError, TypeError, ValueError):
-            self.check(*args)  # says the same with the name of the argument
-            raise
-
     def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None):
         if name is None and not self.compiles:
             return self.stock(*args)
@@ -208,7 +200,7 @@ class Operation:
         pick = self.supporting_row if is_exporting() else self.choose
         if tensors[0].device.type != "meta" and pick(args, name) is None:
             return self.stock(*args)
-        training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        training = wants_gradients(*tensors)
         outputs = self.torch_op(*args, training)
         return self.result(outputs if isinstance(outputs, (tuple, list)) else (outputs,))
 

@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.utils import parametrize
 
 from nnzoo_fast import operation
-from nnzoo_fast.backends import STOCK_BACKEND, requested
+from nnzoo_fast.backends import STOCK_BACKEND, only_on_request, requested
 from nnzoo_fast.explain import chosen_backend, recording
 from nnzoo_fast.front_door import STOCK
 from nnzoo_fast.nn.drop_in import DROP_INS
@@ -115,7 +115,15 @@ def _choice(found: operation.Operation, values: tuple, way: str) -> Choice:
     rows = {name: reason for name, _, _, reason in found.verdicts(values)}
     if chosen in (row.name for row in found.table):
         return Choice(found.name, chosen, rows[chosen])
-    return Choice(found.name, chosen, "; ".join(f"not {row.name}: {rows[row.name]}" for row in found.table))
+    return Choice(found.name, chosen, _why_declined(found, values))
+
+
+def _why_declined(found: operation.Operation, values: tuple) -> str:
+    """The reasons of the rows that could run the call, else of the first row; `explain` has them all."""
+    automatic = {row.name for row in found.table if row.pays is not only_on_request}
+    verdicts = [verdict for verdict in found.verdicts(values) if verdict[0] in automatic]
+    able = [verdict for verdict in verdicts if verdict[1]] or verdicts[:1]
+    return "; ".join(f"not {name}: {reason}" for name, _, _, reason in able)
 
 
 @contextlib.contextmanager

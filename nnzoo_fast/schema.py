@@ -20,7 +20,14 @@ class Signature:
         self.names = tuple(part.split()[1].split("=")[0] for part in arguments.split(", "))
         types = [part.split()[0] for part in arguments.split(", ")]
         self.tensor_slots = tuple(i for i, kind in enumerate(types) if kind in ("Tensor", "Tensor?", "Tensor[]"))
+        self.required_slots = tuple(i for i, kind in enumerate(types) if kind == "Tensor")
         self.list_slots = frozenset(i for i, kind in enumerate(types) if kind == "Tensor[]")
+
+    def check_present(self, operation: str, args: Sequence) -> None:
+        """Raises TypeError for a missing tensor; what else is no tensor, stock torch refuses by name."""
+        for slot in self.required_slots:
+            if args[slot] is None:
+                raise TypeError(f"{operation}: {self.names[slot]} is None, expected a Tensor")
 
     def flatten(self, args: Sequence) -> list[torch.Tensor | None]:
         """The flat list of the tensors in `args`."""

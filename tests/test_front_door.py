@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import nnzoo_fast
-from nnzoo_fast import _extension
+from nnzoo_fast import _extension, backends
 from nnzoo_fast import operation as operation_module
 from nnzoo_fast.front_door import EAGER, OPS, STOCK, route
 from nnzoo_fast.spec import Maker
@@ -309,7 +309,8 @@ def test_an_input_changed_in_place_before_backward_is_an_error():
 def test_little_work_goes_to_stock_torch_and_wrong_calls_are_still_named():
     x, weight = torch.randn(2, 3), torch.randn(4, 3)
     found = nnzoo_fast.explain(nnzoo_fast.ops.linear, x, weight)
-    assert found.chosen == "torch" and "little work" in str(found)
+    assert found.chosen == "torch" and "in the time that a choice takes" in str(found)
+    nnzoo_fast.ops.linear(x, weight)
     with pytest.raises(RuntimeError, match="linear: input .* must end in 3"):
         nnzoo_fast.ops.linear(torch.randn(2, 5), weight)
 
@@ -336,12 +337,20 @@ def test_a_request_that_cannot_be_met_says_why():
         toy.toy(args[0], args[1:3], args[3], backend="cuda")
 
 
-def test_the_environment_variable_names_backends():
-    from nnzoo_fast.backends import parse_request
+def test_a_request_for_no_operation_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="backend: there is no operation 'convv'; there are .*conv"):
+        with nnzoo_fast.backend(convv="cpu"):
+            pass
+    backends.check_environment()
+    monkeypatch.setattr(backends, "_requested", backends.parse_request("lstmm=torch"))
+    with pytest.raises(ValueError, match="NNZOO_BACKEND: there is no operation 'lstmm'"):
+        backends.check_environment()
 
-    assert parse_request("cpu") == {"": "cpu"}
-    assert parse_request("conv=triton, lstm=torch") == {"conv": "triton", "lstm": "torch"}
-    assert parse_request("") == {}
+
+def test_the_environment_variable_names_backends():
+    assert backends.parse_request("cpu") == {"": "cpu"}
+    assert backends.parse_request("conv=triton, lstm=torch") == {"conv": "triton", "lstm": "torch"}
+    assert backends.parse_request("") == {}
 
 
 def test_explain_names_backend_route_and_reasons():

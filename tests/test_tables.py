@@ -16,7 +16,8 @@ def test_the_cpu_is_read_from_cpuinfo():
 @pytest.mark.parametrize(
     "cpu, native, rows, work, dtype, expected",
     [
-        (("AuthenticAMD", 26), True, 512, 2**20, torch.float32, True),
+        (("AuthenticAMD", 26), True, 512, 2**22, torch.float32, True),
+        (("AuthenticAMD", 26), True, 512, 2**20, torch.float32, False),
         (("AuthenticAMD", 25), True, 512, 2**20, torch.float32, False),
         (("AuthenticAMD", 25), True, 512, 2**30, torch.float32, True),
         (("GenuineIntel", 6), True, 512, 2**30, torch.float32, False),

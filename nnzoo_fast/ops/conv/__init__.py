@@ -15,6 +15,8 @@ from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["conv", "operation", "reference"]
 
+_STOCK = (F.conv1d, F.conv2d, F.conv3d)
+
 
 def conv(
     input: torch.Tensor,
@@ -48,6 +50,9 @@ def conv(
         RuntimeError: shapes, dtypes, devices, strides, paddings or groups that don't fit together.
         BackendError: `backend` can't run this call.
     """
+    call = (input, weight, bias, stride, padding, dilation, groups)
+    if operation.goes_to_stock(call, backend):
+        return _STOCK[weight.dim() - 3](*call)
     if not (is_traceable(input) and is_traceable(weight)):
         return _stock_unseen(input, weight, bias, stride, padding, dilation, groups)
     n = weight.dim() - 2
@@ -59,9 +64,10 @@ def conv(
         )
     stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
     padding = resolve_padding(padding, weight.shape[2:], stride, dilation)
+    settings = stride, padding, dilation, groups
     if input.dim() == n + 2:
-        return operation(input, weight, bias, stride, padding, dilation, groups, backend=backend)
-    return operation(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, backend=backend).squeeze(0)
+        return operation(input, weight, bias, *settings, backend=backend, call=call)
+    return operation(input.unsqueeze(0), weight, bias, *settings, backend=backend, call=call).squeeze(0)
 
 
 def _stock_unseen(input, weight, bias, stride, padding, dilation, groups):
@@ -76,7 +82,7 @@ def _stock_unseen(input, weight, bias, stride, padding, dilation, groups):
 
 
 def stock(input, weight, bias, stride, padding, dilation, groups):
-    function = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
+    function = _STOCK[weight.dim() - 3]
     begin, end = padding[::2], padding[1::2]
     if begin != end:  # torch pads both ends alike, apart from "same"
         input, begin = F.pad(input, pads_from_last_dimension(padding)), [0] * len(begin)
@@ -114,11 +120,6 @@ def keeps(args, needs):
     return (needs_weight, needs_input, False), (False,)
 
 
-def small(input, weight, bias, stride, padding, dilation, groups):
-    """About 20 us of work on one core at most: a few us of looking would show."""
-    return input.numel() <= 2**12 and weight.numel() <= 2**10
-
-
 def flops(input, weight, bias, stride, padding, dilation, groups):
     pixels = 1
     for i in range(len(weight) - 2):
@@ -146,5 +147,4 @@ operation = Operation(
     keeps=keeps,
     autocast="lower",
     flops=flops,
-    small=small,
 )

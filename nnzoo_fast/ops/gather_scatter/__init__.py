@@ -8,7 +8,7 @@ import torch
 
 from nnzoo_fast.backends import Backend, only_on_request
 from nnzoo_fast.cuda_support import cuda_rows
-from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.graph import Graph
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.gather_scatter import cpu
@@ -50,6 +50,7 @@ def gather_scatter(
     if not isinstance(graph, Graph):
         raise TypeError(f"gather_scatter: graph is a {type(graph).__name__}, expected a nnzoo_fast.Graph")
     names = check_reduce(reduce)
+    check_tensors("gather_scatter", x=x)
     weight = graph.edge_weight if edge_weight is None else edge_weight
     if not is_traceable(x):
         return record(x, graph, weight, names, single=isinstance(reduce, str))

@@ -163,6 +163,7 @@ SPEC = OpSpec(
     ],
     errors=[
         ErrorSample("graph-type", call(normal(4, 3), torch.zeros(2, 5, dtype=torch.int64)), TypeError, "graph"),
+        ErrorSample("x-list", call([1.0, 2.0, 3.0, 4.0], graph()), TypeError, "x is a list"),
         ErrorSample("x-few-rows", call(normal(3, 5), graph()), RuntimeError, "x is"),
         ErrorSample("x-many-rows", call(normal(5, 5), graph()), RuntimeError, "x is"),
         ErrorSample("x-0d", call(normal(), graph()), RuntimeError, "x is"),

@@ -77,13 +77,6 @@ def check_like(input, name, tensor):
         raise RuntimeError(f"linear: {name} is on {tensor.device}, expected input's {input.device}")
 
 
-def small(input, weight, bias, activation):
-    """About 20 us on one core at most (4 million multiply-adds; for one row, a weight of 2^16): looking would show."""
-    values, size = input.numel(), weight.numel()
-    little = values <= 2**14 and size <= 2**14 or values <= 2**9 and size <= 2**16
-    return little and weight.dim() == 2 and (bias is None or bias.dim() == 1)  # torch takes other shapes too
-
-
 def flops(input, weight, bias, activation):
     rows = 1
     for size in input[:-1]:
@@ -107,5 +100,4 @@ operation = Operation(
     keeps=keeps,
     autocast="lower",
     flops=flops,
-    small=small,
 )

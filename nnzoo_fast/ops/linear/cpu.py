@@ -5,7 +5,7 @@ import math
 import torch
 
 from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, address, cpu_supports
+from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
 from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 from nnzoo_fast.tables import gemm_pays
@@ -19,7 +19,7 @@ def supports(input, weight, bias, activation) -> Verdict:
 
 def pays(input, weight, bias, activation) -> Verdict:
     rows = math.prod(input.shape[:-1])  # Size.numel() would fix the sizes of a traced call
-    return gemm_pays(rows, rows * weight.numel(), input.dtype)
+    return gemm_pays(rows, rows * weight.numel(), input.dtype, wants_gradients(input, weight, bias))
 
 
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:

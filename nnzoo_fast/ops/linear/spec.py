@@ -73,6 +73,8 @@ SPEC = OpSpec(
         ErrorSample(
             "weight-dtype", lambda m: Call((m.normal(3, 4), m.normal(5, 4).detach().half())), RuntimeError, "weight"
         ),
+        ErrorSample("weight-list", lambda m: Call((m.normal(3, 4), [1.0, 2.0])), TypeError, "weight"),
+        ErrorSample("weight-none", lambda m: Call((m.normal(3, 4), None)), TypeError, "weight is None"),
         ErrorSample(
             "activation", lambda m: Call((m.normal(3, 4), m.normal(5, 4), None, "swish")), ValueError, "activation"
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnzoo_fast import _compat, _extension
-from nnzoo_fast.backends import Verdict, address, cpu_supports
+from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
 from nnzoo_fast.ops.lstm import layers
 from nnzoo_fast.ops.lstm.weights import per_direction
 
@@ -25,8 +25,7 @@ def _onednn_wins(input, weights, batch_sizes, seed, bias, directions) -> bool:
     if input.dtype != torch.bfloat16 or not _compat.CPU_MULTIPLIES_BF16 or not torch.backends.mkldnn.enabled:
         return False
     onednn_takes_it = batch_sizes is None and per_direction(len(weights), bias, directions) in (2, 4)
-    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (input, *weights))
-    return onednn_takes_it and seed is None and not training
+    return onednn_takes_it and seed is None and not wants_gradients(input, *weights)
 
 
 class Direction(layers.Direction):

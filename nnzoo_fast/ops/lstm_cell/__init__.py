@@ -5,7 +5,7 @@ from torch import _VF
 
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
-from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm.dtypes import compute_dtype
 from nnzoo_fast.ops.lstm_cell import cpu
@@ -42,6 +42,7 @@ def lstm_cell(
         RuntimeError: shapes, dtypes or devices that don't fit together.
         BackendError: `backend` can't run this call.
     """
+    check_tensors("lstm_cell", hx=hx[0], cx=hx[1])
     if backend is None and is_traceable(input) and not input.is_meta and torch.is_autocast_enabled(input.device.type):
         # torch lowers the two products only, and returns what the dtype of c promotes them to.
         return _VF.lstm_cell(input, hx, w_ih, w_hh, b_ih, b_hh)

@@ -25,13 +25,13 @@ def strided(maker):
     return Call((input, *call.args[1:3], w_hh, *call.args[4:]))
 
 
-def wrong(id, position, message, make):
+def wrong(id, position, message, make, exception=RuntimeError):
     def changed(maker):
         args = list(call_of(maker, 3, 5, 6).args)
         args[position] = make(maker, args[position])
         return Call(tuple(args))
 
-    return ErrorSample(id, changed, RuntimeError, message)
+    return ErrorSample(id, changed, exception, message)
 
 
 def bench(batch, in_features, hidden, quick=False):
@@ -59,6 +59,7 @@ SPEC = OpSpec(
     errors=[
         wrong("input-1d", 0, "input", lambda m, _: m.normal(5)),
         wrong("input-features", 0, "w_ih", lambda m, _: m.normal(3, 4)),
+        wrong("w_ih-none", 2, "w_ih is None", lambda m, _: None, TypeError),
         wrong("h-1d", 1, r"hx\[0\]", lambda m, hx: (m.normal(6), hx[1])),
         wrong("h-batch", 1, r"hx\[0\]", lambda m, hx: (m.normal(2, 6), hx[1])),
         wrong("c-hidden", 1, r"hx\[1\]", lambda m, hx: (hx[0], m.normal(3, 5))),

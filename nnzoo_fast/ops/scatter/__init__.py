@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnzoo_fast.backends import Backend
-from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first
 from nnzoo_fast.ops.scatter import cpu
@@ -38,6 +38,7 @@ def scatter(
         [*, N, *]; 0 where no index points, 1 for "mul". Equal values share the gradient of "max" and "min" equally.
 
     Raises:
+        TypeError: `src` or `index` is no tensor.
         ValueError: `index` is not one-dimensional, `dim` is out of range, or `reduce` is unknown.
         RuntimeError: sizes or devices that don't fit together, an index out of range.
         BackendError: `backend` can't run this call.
@@ -45,6 +46,7 @@ def scatter(
     reduce = _SAME.get(reduce, reduce)
     if reduce not in (*REDUCES, "mul", "any"):
         raise ValueError(f"scatter: reduce is {reduce!r}, expected {', '.join(REDUCES)}, mul or any")
+    check_tensors("scatter", src=src, index=index)
     if is_traceable(index) and index.dim() != 1:
         raise ValueError(f"scatter: index is {list(index.shape)}, expected one dimension")
     if is_traceable(src) and not -src.dim() <= dim < src.dim():

@@ -66,6 +66,7 @@ SPEC = OpSpec(
     ],
     errors=[
         wrong("reduce-unknown", ValueError, "reduce", reduce="median"),
+        wrong("index-list", TypeError, "index is a list", index=[0, 1, 2, 0, 1, 2]),
         wrong("dim-2", ValueError, "dim is", dim=2),
         wrong("index-2d", ValueError, "index", index=torch.zeros(6, 3, dtype=torch.int64)),
         wrong("index-length", RuntimeError, "index", index=torch.zeros(5, dtype=torch.int64)),
