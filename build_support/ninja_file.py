@@ -22,13 +22,18 @@ import pybind11
 from ninja.ninja_syntax import Writer
 
 from build_support.settings import Settings
-from build_support.toolchain import Command, cuda_include_flags, find_nvcc, python_include, targets_x86, with_cache
+from build_support.toolchain import Command, accepts, cuda_include_flags, find_nvcc, python_include, targets_x86, with_cache
 
 BIND = Path("csrc/common/bind.cpp")
 BASELINE = {"baseline": []}
 FMA_AND_HALF = ["-mfma", "-mf16c"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
-X86_ISAS = {**BASELINE, "avx2": ["-mavx2", *FMA_AND_HALF], "avx512": [*AVX512, *FMA_AND_HALF]}
+X86_ISAS = {
+    **BASELINE,
+    "avx2": ["-mavx2", *FMA_AND_HALF],
+    "avx512": [*AVX512, *FMA_AND_HALF],
+    "avx512_bf16": [*AVX512, *FMA_AND_HALF, "-mavx512bf16"],
+}
 COMMON_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-fopenmp", "-Wall", "-Wextra"]
 NVCC_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
 
@@ -63,7 +68,8 @@ class NinjaFile:
         self._ninja.variable("ninja_required_version", "1.5")
         self._ninja.variable("builddir", str(self.directory))
         self._ninja.variable("cxx", join(with_cache(self.cxx)))
-        self._ninja.variable("cxxflags", join([*self._flags(), "-Icsrc"]))
+        bf16 = ["-DNNZOO_AVX512_BF16"] if "avx512_bf16" in self._isas() else []
+        self._ninja.variable("cxxflags", join([*self._flags(), *bf16, "-Icsrc"]))
         self._ninja.variable("pythonflags", join(python))
         self._rule("cxx", "$cxx $cxxflags $flags -MMD -MF $out.d -c $in -o $out", depfile="$out.d")
         self._rule("link", f"{join(self.cxx)} -shared -fopenmp $in -o $out")
@@ -82,6 +88,12 @@ class NinjaFile:
     def _flags(self) -> list[str]:
         return [*COMMON_FLAGS, *(["-Werror"] if self.settings.werror else [])]
 
+    def _isas(self) -> dict[str, list[str]]:
+        """Compiler flags by ISA; without avx512_bf16 where the compiler is older than those instructions."""
+        if not targets_x86(self.cxx):
+            return BASELINE
+        return {isa: flags for isa, flags in X86_ISAS.items() if isa != "avx512_bf16" or accepts(self.cxx, flags)}
+
     def _gencode(self) -> list[str]:
         """Machine code for every architecture, and PTX of the newest portable one for GPUs that come later."""
         archs = self.settings.cuda_archs
@@ -90,7 +102,7 @@ class NinjaFile:
         return flags + ([f"-gencode=arch=compute_{portable},code=compute_{portable}"] if portable else [])
 
     def _cpu_module(self) -> None:
-        isas = X86_ISAS if targets_x86(self.cxx) else BASELINE
+        isas = self._isas()
         once = [*self._sources("ops/*/*_bind.cpp"), *self._sources("module.cpp")]
         objects = [self._compile(source) for source in once if not source.name.endswith("_cuda_bind.cpp")]
         objects += [self._compile_common(source) for source in self._sources("common/*.cpp")]

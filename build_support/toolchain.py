@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -38,6 +39,12 @@ def ask(*command: str) -> str:
     if done.returncode:
         raise BuildError(f"`{' '.join(command)}` failed with exit status {done.returncode}:\n{done.stdout}")
     return done.stdout
+
+
+def accepts(cxx: Command, flags: list[str]) -> bool:
+    """Whether the compiler knows `flags`."""
+    command = [*cxx, *flags, "-x", "c++", "-E", os.devnull]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def targets_x86(cxx: Command) -> bool:

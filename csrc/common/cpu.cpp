@@ -32,7 +32,12 @@ Isa detect() {
     return Isa::baseline;
   }
   const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  return all(state, kZmm) && all(ebx, avx512) ? Isa::avx512 : Isa::avx2;
+  if (!all(state, kZmm) || !all(ebx, avx512)) return Isa::avx2;
+#if defined(NNZOO_AVX512_BF16)
+  constexpr unsigned kBfloat16 = 1u << 5;  // <cpuid.h> of older compilers has no name for it
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && all(eax, kBfloat16)) return Isa::avx512_bf16;
+#endif
+  return Isa::avx512;
 }
 
 #else
@@ -50,6 +55,8 @@ std::atomic<Isa>& active() {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:

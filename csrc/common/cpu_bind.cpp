@@ -35,7 +35,9 @@ py::dict build_info() {
 #endif
   info["compiler_version"] = __VERSION__;
   info["flags"] = NNZOO_BUILD_FLAGS;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(NNZOO_AVX512_BF16)
+  info["isas"] = py::make_tuple("baseline", "avx2", "avx512", "avx512_bf16");
+#elif defined(__x86_64__)
   info["isas"] = py::make_tuple("baseline", "avx2", "avx512");
 #else
   info["isas"] = py::make_tuple("baseline");

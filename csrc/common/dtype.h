@@ -24,6 +24,11 @@ struct Float16 {
   std::uint16_t bits;
 };
 
+// Two values that follow each other along a sum: the unit of the bfloat16 dot product.
+struct BFloat16Pair {
+  BFloat16 even, odd;
+};
+
 template <class To, class From>
 NNZOO_INLINE To bit_cast(From from) {
   static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
@@ -95,6 +100,45 @@ struct ComputeOf<double> {
 };
 template <class S>
 using Compute = typename ComputeOf<S>::Type;
+
+// Products. `Factor<S>` is what elements S are multiplied as: pairs where this ISA has their dot product, else the
+// compute type. `Sum<F>` is what its products are summed in, `Element<F>` how its values lie in memory one by one, and
+// a sum of n products takes `factors<F>(n)` steps.
+template <class F>
+struct FactorTraits {
+  using Sum = F;
+  using Element = F;
+  static constexpr int values = 1;
+};
+template <>
+struct FactorTraits<BFloat16Pair> {
+  using Sum = float;
+  using Element = BFloat16;
+  static constexpr int values = 2;
+};
+template <class F>
+using Sum = typename FactorTraits<F>::Sum;
+template <class F>
+using Element = typename FactorTraits<F>::Element;
+template <class F>
+constexpr int values_per_factor = FactorTraits<F>::values;
+template <class F>
+NNZOO_INLINE std::int64_t factors(std::int64_t values) {
+  return (values + values_per_factor<F> - 1) / values_per_factor<F>;
+}
+
+template <class S>
+struct FactorOf {
+  using Type = Compute<S>;
+};
+#if defined(__AVX512BF16__)
+template <>
+struct FactorOf<BFloat16> {
+  using Type = BFloat16Pair;
+};
+#endif
+template <class S>
+using Factor = typename FactorOf<S>::Type;
 
 template <class S>
 struct TypeTag {

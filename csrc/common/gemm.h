@@ -2,7 +2,7 @@
 //
 // ## Whole products
 //
-//     gemm<T>(M, N, K, a, b, epilogue, threads);                  // T: float or double, what the sums are kept in
+//     gemm<T>(M, N, K, a, b, epilogue, threads);                  // T: float, double or BFloat16Pair (Factor<S>)
 //     gemm<T>(M, N, K, a, b, epilogue, threads, depth_limit);     // sums at most so many products in one chain (not
 //     for a PackedB) gemm_batched<T>(batch, M, N, K, problem, threads);          // problem(i) -> GemmProblem{a, b,
 //     epilogue}
@@ -19,17 +19,18 @@
 //
 //     struct MyEpilogue {
 //       static constexpr bool from_registers = true;   // short: inlined at each of the tile's registers; false: looped
-//       Partial<T> partial() const;                    // memory for unfinished sums: C itself if it is T and may hold
+//       Partial<Sum<T>> partial() const;               // memory for unfinished sums: C itself if it is T and may hold
 //                                                      // garbage until the epilogue overwrites it; {nullptr, 0}: none
-//       void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const;
+//       void operator()(std::int64_t row, std::int64_t column, int count, Vec<Sum<T>> sum) const;
 //     };
 //
 // With `static constexpr bool takes_tiles = true` it receives tiles in the first-level cache instead of vectors:
 //
-//     void tile(const TilePlace& place, const T* sums, int stride) const;   // place.rows rows, `stride` apart
+//     void tile(const TilePlace& place, const Sum<T>* sums, int stride) const;   // place.rows rows, `stride` apart
 //
 // `count` lanes, from `column` on, are valid; the lanes beyond it hold zeros or padding and must not be stored.
-// `Store<T, S>` is the plain one: C of type S (T or BFloat16), optionally C += (accumulate) and a bias per column.
+// `Store<T, S>` is the plain one: sums of type T, C of type S (T or BFloat16), optionally C += (accumulate) and a bias
+// per column.
 //
 // ## Packed B
 //
@@ -37,7 +38,8 @@
 //     pack_b<T>(b, K, N, memory, threads);
 //     gemm<T>(M, N, K, a, PackedB<T>{memory, K, N}, epilogue, threads);   // as often as wanted
 //
-// Layout: blocks of K of depth_block<T>(K) steps; in each, ceil(N / Tile<T>::columns) micro-panels [depth][columns]. It
+// Layout: blocks of K of depth_block<T>(K) steps; in each, ceil(N / Tile<T>::columns) micro-panels
+// [factors<T>(depth)][columns]. It
 // depends on the ISA and the machine: never store it beyond the process.
 //
 // ## Pieces, for products of blocks that are already in cache (attention, recurrent steps)
@@ -141,7 +143,7 @@ class GemmRun {
     if (share_b_) shared_b_ = scratch.take<T>(b_panels_size<T>(column_step_, depth_step_));
     // Unfinished sums that have no place in C get a buffer; rows are then taken in chunks so that it stays small.
     const std::int64_t chunk = own_partial ? round_up(2048, row_step_) : M_;
-    T* const buffer = own_partial ? scratch.take<T>((chunk < M_ ? chunk : M_) * column_step_) : nullptr;
+    Sum<T>* const buffer = own_partial ? scratch.take<Sum<T>>((chunk < M_ ? chunk : M_) * column_step_) : nullptr;
     for (row_begin_ = 0; row_begin_ < M_; row_begin_ = row_end_) {
       row_end_ = M_ - row_begin_ < chunk ? M_ : row_begin_ + chunk;
       for (column_begin_ = 0; column_begin_ < N_; column_begin_ = column_end_) {
@@ -190,7 +192,7 @@ class GemmRun {
   void run_depth_first(int thread, int count) {
     Scratch scratch;
     T* const a_block = scratch.take<T>(a_panels_size<T>(row_step_, depth_step_));
-    T* const b_block = share_b_ || b_packed ? nullptr : scratch.take<T>(depth_step_ * W);
+    T* const b_block = share_b_ || b_packed ? nullptr : scratch.take<T>(factors<T>(depth_step_) * W);
     for_each_depth_block([&](std::int64_t k, std::int64_t depth, DepthStep step) {
       if (share_b_) {
         pack_shared(k, depth, split_range(panels(), thread, count));
@@ -210,17 +212,17 @@ class GemmRun {
   void run_panel_first(int thread, int count) {
     Scratch scratch;
     T* const a_block = scratch.take<T>(a_panels_size<T>(row_step_, K_));
-    T* const b_block = b_packed ? nullptr : scratch.take<T>(depth_step_ * W);
-    T* const sums = partial_.data ? nullptr : scratch.take<T>(row_step_ * W);
+    T* const b_block = b_packed ? nullptr : scratch.take<T>(factors<T>(depth_step_) * W);
+    Sum<T>* const sums = partial_.data ? nullptr : scratch.take<Sum<T>>(row_step_ * W);
     for_each_row_block(thread, count, [&](std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) {
       const std::int64_t padded_rows = round_up(rows, Tile<T>::rows);
       for_each_depth_block([&](std::int64_t k, std::int64_t depth, DepthStep) {
-        pack_a_panels<T>(a_, row, rows, k, depth, a_block + padded_rows * k);
+        pack_a_panels<T>(a_, row, rows, k, depth, a_block + padded_rows * factors<T>(k));
       });
       for (std::int64_t panel = begin; panel < end; ++panel) {
-        const Partial<T> kept = sums ? Partial<T>{sums - row * W - column_begin_ - panel * W, W} : partial_;
+        const Partial<Sum<T>> kept = sums ? Partial<Sum<T>>{sums - row * W - column_begin_ - panel * W, W} : partial_;
         for_each_depth_block([&](std::int64_t k, std::int64_t depth, DepthStep step) {
-          run_unit(panel, row, rows, k, depth, step, a_block + padded_rows * k, b_block, kept);
+          run_unit(panel, row, rows, k, depth, step, a_block + padded_rows * factors<T>(k), b_block, kept);
         });
       }
     });
@@ -231,14 +233,14 @@ class GemmRun {
       const std::int64_t first = column_begin_ + panels.begin * W, last = column_begin_ + panels.end * W;
       if (panels.begin < panels.end) {
         pack_b_panels<T>(b_, first, (last < column_end_ ? last : column_end_) - first, k, depth,
-                         shared_b_ + panels.begin * W * depth);
+                         shared_b_ + panels.begin * W * factors<T>(depth));
       }
     }
   }
 
   NNZOO_INLINE void run_unit(std::int64_t panel, std::int64_t row, std::int64_t rows, std::int64_t k,
                              std::int64_t depth, DepthStep step, const T* a_block, T* b_block,
-                             const Partial<T>& partial) {
+                             const Partial<Sum<T>>& partial) {
     const std::int64_t column = column_begin_ + panel * W;
     const int columns = static_cast<int>(column_end_ - column < W ? column_end_ - column : W);
     const TilePlace place{row, column, 0, columns};
@@ -253,7 +255,7 @@ class GemmRun {
         }
       }
       if (share_b_) {
-        b_panel = shared_b_ + panel * W * depth;
+        b_panel = shared_b_ + panel * W * factors<T>(depth);
       } else {
         b_.template pack<W>(column, columns, k, depth, b_block);
       }
@@ -269,7 +271,7 @@ class GemmRun {
   bool share_b_, panel_first_;
   int threads_;
   T* shared_b_ = nullptr;
-  Partial<T> partial_{nullptr, 0};
+  Partial<Sum<T>> partial_{nullptr, 0};
   std::int64_t row_begin_ = 0, row_end_ = 0, column_begin_ = 0, column_end_ = 0;
 };
 

@@ -36,24 +36,30 @@ NNZOO_INLINE std::int64_t equal_part(std::int64_t total, std::int64_t limit, std
   return round_up(ceil_div(total, parts > 0 ? parts : 1), step);
 }
 
+// Bytes of one row of A or column of B in a panel of this depth.
+template <class T>
+std::int64_t factor_bytes(std::int64_t depth) {
+  return factors<T>(depth) * static_cast<std::int64_t>(sizeof(T));
+}
+
 // The depth of a block of K: long enough that the sums' way to memory and back costs nothing (16 to 48 multiply-adds a
 // loaded element), short enough that a panel of B and the block of A share the second-level cache. It depends on K
 // alone, so that a packed operand fits every product that uses it, and sums are split alike for any thread count.
 template <class T>
 std::int64_t depth_block(std::int64_t depth) {
-  return equal_part(depth > 0 ? depth : 1, 2048 / static_cast<std::int64_t>(sizeof(T)), 8);
+  return equal_part(depth > 0 ? depth : 1, values_per_factor<T> * 2048 / static_cast<std::int64_t>(sizeof(T)), 8);
 }
 
 // Whether `rows` of A stay in the second-level cache over the whole depth, beside a block of B's panel.
 template <class T>
 bool fits_whole_depth(std::int64_t rows, std::int64_t depth) {
-  return round_up(rows, Tile<T>::rows) * depth * static_cast<std::int64_t>(sizeof(T)) <= cache_sizes().level2 / 4 * 3;
+  return round_up(rows, Tile<T>::rows) * factor_bytes<T>(depth) <= cache_sizes().level2 / 4 * 3;
 }
 
 // Rows of A that a thread packs at a time: half of the second-level cache.
 template <class T>
 std::int64_t row_block(std::int64_t rows, std::int64_t depth) {
-  const std::int64_t limit = cache_sizes().level2 / 2 / (depth * static_cast<std::int64_t>(sizeof(T)));
+  const std::int64_t limit = cache_sizes().level2 / 2 / factor_bytes<T>(depth);
   return equal_part(rows, limit / Tile<T>::rows * Tile<T>::rows, Tile<T>::rows);
 }
 
@@ -62,7 +68,7 @@ template <class T>
 std::int64_t column_block(std::int64_t columns, std::int64_t depth) {
   std::int64_t bytes = cache_sizes().level3 / 4;
   if (bytes > (std::int64_t(8) << 20)) bytes = std::int64_t(8) << 20;
-  const std::int64_t limit = bytes / (depth * static_cast<std::int64_t>(sizeof(T)));
+  const std::int64_t limit = bytes / factor_bytes<T>(depth);
   return equal_part(columns, limit / Tile<T>::columns * Tile<T>::columns, Tile<T>::columns);
 }
 

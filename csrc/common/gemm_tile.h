@@ -21,7 +21,7 @@ struct Tile {
   static constexpr int columns = vectors * Vec<T>::width;
 };
 
-// Where sums may be kept between two blocks of K: element (row, column) lies at data[row * stride + column].
+// Where sums of type T may be kept between two blocks of K: element (row, column) lies at data[row * stride + column].
 template <class T>
 struct Partial {
   T* data;
@@ -39,21 +39,22 @@ struct DepthStep {
   bool first, last;
 };
 
-// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [depth][Tile::rows]; row k of `b` starts at b + k *
-// b_stride (Tile::columns for a micro-panel, a matrix's row stride when B is read in place).
+// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [factors(depth)][Tile::rows]; row k of `b` starts at b +
+// k
+// * b_stride, in factors for a micro-panel (b_stride is Tile::columns), in single values when B is read in place.
 template <class T, int rows, int vectors, class S>
 NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
-                                Vec<T> (&sum)[rows][vectors]) {
+                                Vec<Sum<T>> (&sum)[rows][vectors]) {
   constexpr int width = Vec<T>::width;
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) sum[i][j] = Vec<T>::zero();
+    for (int j = 0; j < vectors; ++j) sum[i][j] = Vec<Sum<T>>::zero();
   }
-  for (std::int64_t k = 0; k < depth; ++k) {
+  const auto step = [&](const auto& load) __attribute__((always_inline)) {
     Vec<T> row[vectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) row[j] = Vec<T>::load(b + j * width);
+    for (int j = 0; j < vectors; ++j) row[j] = load(b + j * width);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const Vec<T> x = Vec<T>::set(a[i]);
@@ -61,7 +62,16 @@ NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std:
       for (int j = 0; j < vectors; ++j) sum[i][j] = fma(x, row[j], sum[i][j]);
     }
     a += Tile<T>::rows;
-    b += b_stride;
+  };
+  if constexpr (values_per_factor<T> == 2 && sizeof(S) < sizeof(T)) {
+    for (std::int64_t k = 0; k + 2 <= depth; k += 2, b += 2 * b_stride) {
+      step([=](const S* p) { return Vec<T>::interleave(p, p + b_stride); });
+    }
+    if (depth % 2) step([](const S* p) { return Vec<T>::interleave(p); });
+  } else {
+    for (std::int64_t k = factors<T>(depth); k > 0; --k, b += b_stride) {
+      step([](const S* p) { return Vec<T>::load(p); });
+    }
   }
 }
 
@@ -100,20 +110,20 @@ constexpr bool takes_tiles(...) {
 // Computes one tile over one block of K and passes it on: to `partial`, or to the epilogue in the last block.
 template <class T, int rows, int vectors, class S, class Epilogue>
 __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
-                                        const TilePlace& place, DepthStep step, const Partial<T>& partial,
+                                        const TilePlace& place, DepthStep step, const Partial<Sum<T>>& partial,
                                         const Epilogue& epilogue) {
   constexpr int width = Vec<T>::width;
-  T* const kept = partial.data + place.row * partial.stride + place.column;
+  Sum<T>* const kept = partial.data + place.row * partial.stride + place.column;
   if (!step.first) {
     for (int i = 0; i < place.rows; ++i) {
       for (int j = 0; j < vectors; ++j) prefetch(kept + i * partial.stride + j * width);
     }
   }
-  Vec<T> sum[rows][vectors];
+  Vec<Sum<T>> sum[rows][vectors];
   multiply_tile<T, rows, vectors>(depth, a, b, b_stride, sum);
   if (!step.first) {
     for_each_tile_vector<T, rows, vectors>(place, [&](int i, int j, int count) {
-      sum[i][j] += Vec<T>::load(kept + i * partial.stride + j * width, count);
+      sum[i][j] += Vec<Sum<T>>::load(kept + i * partial.stride + j * width, count);
     });
   }
   if (!step.last) {
@@ -124,7 +134,7 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
         place, [&](int i, int j, int count) { epilogue(place.row + i, place.column + j * width, count, sum[i][j]); });
   } else {
     // A long epilogue is compiled once, in a loop over the tile in L1, instead of once for each of its registers.
-    alignas(64) T tile[rows][vectors * width];
+    alignas(64) Sum<T> tile[rows][vectors * width];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
@@ -137,7 +147,7 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
         for (int j = 0; j * width < place.columns; ++j) {
           const int left = place.columns - j * width;
           epilogue(place.row + i, place.column + j * width, left < width ? left : width,
-                   Vec<T>::load(&tile[i][j * width]));
+                   Vec<Sum<T>>::load(&tile[i][j * width]));
         }
       }
     }
@@ -145,15 +155,15 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
 }
 
 // The tiles of one column panel of B: rows 0..rows of C from place.row on, with A's micro-panels one behind another,
-// `depth` * Tile::rows elements each. `place.columns` is at most Tile::columns. The last rows and the last panel get
-// smaller tiles, so that padding costs little.
+// factors(depth) * Tile::rows elements each. `place.columns` is at most Tile::columns. The last rows and the last panel
+// get smaller tiles, so that padding costs little.
 template <class T, class S, class Epilogue>
 NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const S* b, std::int64_t b_stride,
-                            TilePlace place, DepthStep step, const Partial<T>& partial, const Epilogue& epilogue) {
+                            TilePlace place, DepthStep step, const Partial<Sum<T>>& partial, const Epilogue& epilogue) {
   constexpr int R = Tile<T>::rows, V = Tile<T>::vectors;
   const int vectors = (place.columns + Vec<T>::width - 1) / Vec<T>::width;
   const T* a = a_panels;
-  for (std::int64_t done = 0; done < rows; done += R, place.row += R, a += depth * R) {
+  for (std::int64_t done = 0; done < rows; done += R, place.row += R, a += factors<T>(depth) * R) {
     const std::int64_t left = rows - done;
     place.rows = left < R ? static_cast<int>(left) : R;
     if (vectors == 1) {

@@ -10,12 +10,20 @@
 //   select(mask, a, b), mask & mask, mask | mask, ~mask, any(mask), all(mask), first_lanes<T>(count)
 //   bit_and bit_or bit_xor bit_andnot(a, b) = ~a & b, shift_left<n> shift_right<n>      on the lanes' bit patterns
 // Vec<float> also loads and stores BFloat16 (round to nearest even), in full and in part.
+//
+// Where the CPU multiplies pairs (AVX-512 BF16), Vec<BFloat16Pair> holds as many pairs as Vec<float> has lanes:
+//   set load store; load(p) and load(p, count) also from BFloat16, pairs being neighbours, count in values
+//   Vec::interleave(even, odd) Vec::interleave(even, odd, count)  pairs of two rows; `odd` left out: zeros
+//   fma(a, b, c)                                                  Vec<float> c + a.even * b.even + a.odd * b.odd
 #pragma once
 
 #include "common/dtype.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #include "common/simd_avx512.h"
+#if defined(__AVX512BF16__)
+#include "common/simd_avx512_bf16.h"
+#endif
 #elif defined(__AVX2__) && defined(__FMA__)
 #include "common/simd_avx2.h"
 #elif defined(__SSE2__)
@@ -63,6 +71,7 @@ NNZOO_INLINE Mask<T> is_nan(Vec<T> a) {
 }
 
 NNZOO_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }
+NNZOO_INLINE void prefetch_to_level2(const void* address) { __builtin_prefetch(address, 0, 2); }
 
 // Runs `vector(i, count)` over 0..n in steps of the vector width; count is the width but in the last step.
 template <class T, class Function>

@@ -58,6 +58,13 @@ struct Vec<float> {
   NNZOO_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   NNZOO_INLINE void store(float* p, int count) const { _mm512_mask_storeu_ps(p, first_lanes<float>(count).m, v); }
   NNZOO_INLINE __m256i narrow() const {
+#if defined(__AVX512BF16__)
+    // The CPU's own conversion would flush subnormals and keep the payloads of NaN.
+    constexpr int nan_or_subnormal = 0x01 | 0x80 | 0x20;
+    if (__builtin_expect(_mm512_fpclass_ps_mask(v, nan_or_subnormal) == 0, 1)) {
+      return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
+    }
+#endif
     const __m512i bits = _mm512_castps_si512(v);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);

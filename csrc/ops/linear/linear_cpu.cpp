@@ -31,17 +31,19 @@ void forward(const LinearForward& args, const B& weight) {
   const S* const bias = static_cast<const S*>(args.bias);
   const Store<T, S> output{static_cast<S*>(args.output), args.N};
   if (activation == Activation::none) {
-    gemm<T>(args.M, args.N, args.K, input, weight, Store<T, S>{output.c, output.stride, false, bias}, args.threads);
+    gemm<Factor<S>>(args.M, args.N, args.K, input, weight, Store<T, S>{output.c, output.stride, false, bias},
+                    args.threads);
   } else {
     S* const kept = needs_preactivation(activation) ? static_cast<S*>(args.preactivation) : nullptr;
-    gemm<T>(args.M, args.N, args.K, input, weight, ActivationEpilogue<T, S>{bias, output, kept, activation},
-            args.threads);
+    gemm<Factor<S>>(args.M, args.N, args.K, input, weight, ActivationEpilogue<T, S>{bias, output, kept, activation},
+                    args.threads);
   }
 }
 
 // grad = grad_output * activation'(.), [M, N] contiguous.
-template <class S, class T>
-void differentiate_activation(const LinearBackward& args, T* grad) {
+template <class S, class G>
+void differentiate_activation(const LinearBackward& args, G* grad) {
+  using T = Compute<S>;
   const Activation activation = static_cast<Activation>(args.activation);
   const S* const at = static_cast<const S*>(needs_preactivation(activation) ? args.preactivation : args.output);
   const S* const grad_output = static_cast<const S*>(args.grad_output);
@@ -63,13 +65,13 @@ void backward_from(const LinearBackward& args, const G* grad, std::int64_t strid
   const std::int64_t M = args.M, N = args.N, K = args.K;
   if (args.grad_input) {
     const Strided<S> weight{static_cast<const S*>(args.weight), args.weight_col_stride, args.weight_row_stride};
-    gemm<T>(M, K, N, Strided<G>{grad, stride, 1}, weight, Store<T, S>{static_cast<S*>(args.grad_input), K},
-            args.threads);
+    gemm<Factor<S>>(M, K, N, Strided<G>{grad, stride, 1}, weight, Store<T, S>{static_cast<S*>(args.grad_input), K},
+                    args.threads);
   }
   if (args.grad_weight) {
     const Strided<S> input{static_cast<const S*>(args.input), 1, args.input_row_stride};
-    gemm<T>(N, K, M, Strided<G>{grad, 1, stride}, input, Store<T, S>{static_cast<S*>(args.grad_weight), K},
-            args.threads);
+    gemm<Factor<S>>(N, K, M, Strided<G>{grad, 1, stride}, input, Store<T, S>{static_cast<S*>(args.grad_weight), K},
+                    args.threads);
   }
   if (args.grad_bias) column_sums<T>(M, N, grad, stride, static_cast<S*>(args.grad_bias), args.threads);
 }
@@ -86,20 +88,19 @@ void linear_forward(const LinearForward& args) {
 void linear_forward_packed(const LinearForward& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
-    using T = Compute<S>;
-    forward<S>(args, PackedB<T>{static_cast<const T*>(args.weight), args.K, args.N});
+    forward<S>(args, PackedB<Factor<S>>{static_cast<const Factor<S>*>(args.weight), args.K, args.N});
   });
 }
 
 void linear_backward(const LinearBackward& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
-    using T = Compute<S>;
+    using G = Element<Factor<S>>;
     if (static_cast<Activation>(args.activation) == Activation::none) {
       backward_from<S>(args, static_cast<const S*>(args.grad_output), args.grad_row_stride);
     } else {
       Scratch scratch;
-      T* const grad = scratch.take<T>(args.M * args.N);
+      G* const grad = scratch.take<G>(args.M * args.N);
       differentiate_activation<S>(args, grad);
       backward_from<S>(args, grad, args.N);
     }
@@ -108,17 +109,17 @@ void linear_backward(const LinearBackward& args) {
 
 void linear_packed_size(const LinearPackedSize& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
-    using T = Compute<typename decltype(tag)::Type>;
-    *args.bytes = packed_size<T>(args.K, args.N) * static_cast<std::int64_t>(sizeof(T));
+    using F = Factor<typename decltype(tag)::Type>;
+    *args.bytes = packed_size<F>(args.K, args.N) * static_cast<std::int64_t>(sizeof(F));
   });
 }
 
 void linear_pack(const LinearPack& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
-    using T = Compute<S>;
+    using F = Factor<S>;
     const Strided<S> weight{static_cast<const S*>(args.weight), args.weight_row_stride, args.weight_col_stride};
-    pack_b<T>(weight, args.K, args.N, static_cast<T*>(args.packed), args.threads);
+    pack_b<F>(weight, args.K, args.N, static_cast<F*>(args.packed), args.threads);
   });
 }
 
