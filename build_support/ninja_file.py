@@ -22,7 +22,15 @@ import pybind11
 from ninja.ninja_syntax import Writer
 
 from build_support.settings import Settings
-from build_support.toolchain import Command, accepts, cuda_include_flags, find_nvcc, python_include, targets_x86, with_cache
+from build_support.toolchain import (
+    Command,
+    accepts,
+    cuda_include_flags,
+    find_nvcc,
+    python_include,
+    targets_x86,
+    with_cache,
+)
 
 BIND = Path("csrc/common/bind.cpp")
 BASELINE = {"baseline": []}

@@ -61,3 +61,6 @@ def _start() -> ModuleType | None:
 
 
 _C = _start()
+
+MULTIPLIES_BF16 = _C is not None and _C.isa() == "avx512_bf16"
+"""Whether the CPU kernels use this CPU's own products of bfloat16."""

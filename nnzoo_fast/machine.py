@@ -133,7 +133,7 @@ def commit() -> str | None:
 
 
 def measure_roof(dtype: torch.dtype, device: str = "cpu") -> Roof:
-    """The best of several runs on all of torch's threads; bf16 counts against the float32 peak that it is summed in.
+    """The best of several runs on all of torch's threads; bf16 counts against float32's peak where the CPU has no own.
 
     Raises:
         RuntimeError: on the CPU, without the compiled kernels.
@@ -142,8 +142,7 @@ def measure_roof(dtype: torch.dtype, device: str = "cpu") -> Roof:
         return Roof(_gpu_flops(dtype, device), _gpu_bytes(device))
     if _extension._C is None:
         raise RuntimeError(f"the roofs of the CPU are measured by the compiled kernels: {_extension.part('_C').reason}")
-    counted = dtype if dtype == torch.float64 else torch.float32
-    return Roof(_cpu_flops(counted), _cpu_bytes())
+    return Roof(_cpu_flops(dtype), _cpu_bytes())
 
 
 def _best_rate(work, amount: float, seconds: float = 0.3) -> float:
@@ -163,7 +162,7 @@ def _cpu_flops(dtype: torch.dtype) -> float:
     module, threads = _extension._C, torch.get_num_threads()
     chosen, rates = module.isa(), []
     try:
-        for isa in module.isas()[-2:]:
+        for isa in module.isas()[-3:]:
             module.set_isa(isa)
             call = (500_000, _extension.DTYPE_CODES[dtype], threads)
             rates.append(_best_rate(lambda call=call: module.peak_flops(*call), module.peak_flops(*call)))

@@ -1,7 +1,7 @@
 """Where the packed GEMM beats stock torch, as measured: the shipped tables behind `pays`.
 
 Stock torch runs float32 and float64 products on MKL, which is near the peak of Intel CPUs and of AMD's Zen 4, but uses
-a third of Zen 5; bfloat16 goes to oneDNN, which has native bfloat16 instructions where the CPU has them.
+a third of Zen 5; bfloat16 goes to oneDNN, which, like the kernels here, multiplies in bfloat16 where the CPU can.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from nnzoo_fast import _compat
+from nnzoo_fast import _compat, _extension
 from nnzoo_fast.backends import Verdict
 
 FEW_ROWS = 16
@@ -26,6 +26,11 @@ WINS_FROM = {
     ("AuthenticAMD", 25): 2**28,  # Zen 4: 0.92x at 512^3, 1.06x at 1024^3, 1.14x at 2048^3 with 2 threads
 }
 """By vendor and family: the multiply-adds from which a product of more than FEW_ROWS rows wins."""
+
+BF16_WINS_FROM = {
+    ("AuthenticAMD", 25): 0,  # Zen 4: 1.0x to 2.0x forward, 0.95x to 1.2x training, with 1 and 2 threads
+}
+"""The same for bfloat16 where both sides multiply in it."""
 
 
 def identity(cpuinfo: str) -> tuple[str, int]:
@@ -54,9 +59,10 @@ def gemm_pays(rows: int, multiply_adds: int, dtype: torch.dtype, training: bool 
         if rows == 1 and training:
             return False, "the weight's gradient is an outer product: stock torch writes it as fast"
         return True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked"
-    if dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16:
+    native = dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16
+    if native and not _extension.MULTIPLIES_BF16:
         return False, "stock torch uses this CPU's bfloat16 instructions"
-    least = WINS_FROM.get(CPU)
+    least = (BF16_WINS_FROM if native else WINS_FROM).get(CPU)
     if least is None:
         return False, "no measurements of this CPU are shipped: stock torch's GEMM is trusted"
     if multiply_adds < least:

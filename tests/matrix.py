@@ -32,6 +32,10 @@ class Target:
         """Whether kernels run here a thousand times slower than on what they were written for."""
         return self.device == "cpu" and self.backend in ("cuemu", "triton")
 
+    def dtypes(self, spec: OpSpec) -> list[torch.dtype]:
+        """What is checked here. avx512_bf16 is avx512 with products of bfloat16: the rest is the same code."""
+        return [dtype for dtype in spec.dtypes if self.isa != "avx512_bf16" or dtype == torch.bfloat16]
+
     def __str__(self) -> str:
         return f"{self.backend}-{self.isa}" if self.isa else self.backend
 

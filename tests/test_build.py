@@ -97,16 +97,17 @@ ABOVE = {
     "once": re.compile(r"\tv[a-z]"),
     "baseline": re.compile(r"\tv[a-z]"),
     "avx2": re.compile(r"%zmm|%[xy]mm(1[6-9]|2\d|3[01])|%k[0-7]"),
+    "avx512": re.compile(r"\tv(dpbf16ps|cvtne2?ps2bf16)"),
 }
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 is built for several instruction sets")
-@pytest.mark.parametrize("variant", [*ABOVE, "avx512"])
+@pytest.mark.parametrize("variant", [*ABOVE, "avx512_bf16"])
 def test_objects_hold_no_instruction_above_their_isa(variant):
     paths = [path for name, path in objects_of_cpu_module() if name == variant]
     listing = subprocess.run(["objdump", "-d", *paths], check=True, capture_output=True, text=True).stdout
     assert len(listing) > 10_000
-    if variant == "avx512":  # the control: each pattern finds what it looks for
+    if variant == "avx512_bf16":  # the control: each pattern finds what it looks for
         assert all(pattern.search(listing) for pattern in ABOVE.values())
     else:
         assert ABOVE[variant].findall(listing) == []
@@ -143,6 +144,39 @@ def test_unknown_isa_is_an_error():
     assert done.returncode != 0
     assert "ValueError: environment variable NNZOO_ISA: isa must be one of ('baseline'" in done.stderr
     assert "got 'avx1024'" in done.stderr
+
+
+AVX, AVX2, AVX512, BF16 = 1 << 28 | 1 << 27 | 1 << 12 | 1 << 29, 1 << 5, 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31, 1 << 5
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="CPUID is x86's")
+@pytest.mark.parametrize(
+    ("words", "isa"),
+    [
+        pytest.param((AVX, AVX2 | AVX512, BF16, 0xE7), "avx512_bf16", id="zen4"),
+        pytest.param((AVX, AVX2 | AVX512, 0, 0xE7), "avx512", id="skylake-x"),
+        pytest.param((AVX, AVX2 | AVX512, BF16, 0x07), "avx2", id="system-saves-no-zmm"),
+        pytest.param((AVX, AVX2 | AVX512 & ~(1 << 31), BF16, 0xE7), "avx2", id="without-avx512vl"),
+        pytest.param((AVX, AVX2, BF16, 0xE7), "avx2", id="alder-lake"),
+        pytest.param((AVX & ~(1 << 12), AVX2 | AVX512, BF16, 0xE7), "baseline", id="without-fma"),
+        pytest.param((AVX, AVX2 | AVX512, BF16, 0x03), "baseline", id="system-saves-no-ymm"),
+        pytest.param((AVX, 0, BF16, 0xE7), "baseline", id="sandy-bridge"),
+        pytest.param((0, 0, 0, 0), "baseline", id="x86-64"),
+    ],
+)
+def test_an_isa_that_the_cpu_lacks_is_not_chosen(words, isa):
+    built = _extension._C.build_info()["isas"]
+    assert _extension._C.isa_for(*words) == (isa if isa in built else "avx512")
+
+
+def test_an_isa_above_the_cpu_is_refused():
+    """Whatever this build holds beyond `isas()` would trap here."""
+    above = [name for name in (*_extension._C.build_info()["isas"], "avx1024") if name not in ISAS]
+    before = _extension._C.isa()
+    for name in above:
+        with pytest.raises(ValueError, match=f"got '{name}'"):
+            _extension._C.set_isa(name)
+    assert _extension._C.isa() == before
 
 
 def test_import_is_quick():

@@ -23,7 +23,7 @@ def matrix_rows():
     for spec in SPECS:
         for target in matrix.targets():
             if matrix.has_backend(spec, target.backend):
-                for dtype in spec.dtypes:
+                for dtype in target.dtypes(spec):
                     for sample in spec.samples:
                         if sample.long and target.interprets:
                             continue

@@ -21,28 +21,22 @@ unsigned saved_state() {
   return low;
 }
 
-Isa detect() {
-  constexpr unsigned kXmmYmm = 0x06, kZmm = 0xe0;
+CpuFeatures this_cpu() {
+  CpuFeatures cpu{0, 0, 0, 0};
   unsigned eax, ebx, ecx, edx;
-  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !all(ecx, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) {
-    return Isa::baseline;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return cpu;
+  cpu.leaf1_ecx = ecx;
+  if (all(ecx, bit_OSXSAVE)) cpu.xcr0 = saved_state();
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
+    cpu.leaf7_ebx = ebx;
+    if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) cpu.leaf7_1_eax = eax;
   }
-  const unsigned state = saved_state();
-  if (!all(state, kXmmYmm) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !all(ebx, bit_AVX2)) {
-    return Isa::baseline;
-  }
-  const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  if (!all(state, kZmm) || !all(ebx, avx512)) return Isa::avx2;
-#if defined(NNZOO_AVX512_BF16)
-  constexpr unsigned kBfloat16 = 1u << 5;  // <cpuid.h> of older compilers has no name for it
-  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && all(eax, kBfloat16)) return Isa::avx512_bf16;
-#endif
-  return Isa::avx512;
+  return cpu;
 }
 
 #else
 
-Isa detect() { return Isa::baseline; }
+CpuFeatures this_cpu() { return {0, 0, 0, 0}; }
 
 #endif
 
@@ -68,9 +62,26 @@ const char* isa_name(Isa isa) {
 }
 
 Isa best_isa() {
-  static const Isa isa = detect();
+  static const Isa isa = isa_for(this_cpu());
   return isa;
 }
+
+#if defined(__x86_64__)
+Isa isa_for(const CpuFeatures& cpu) {
+  constexpr unsigned kXmmYmm = 0x06, kZmm = 0xe0;
+  constexpr unsigned kBfloat16 = 1u << 5;  // <cpuid.h> of older compilers has no name for it
+  const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  if (!all(cpu.leaf1_ecx, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return Isa::baseline;
+  if (!all(cpu.xcr0, kXmmYmm) || !all(cpu.leaf7_ebx, bit_AVX2)) return Isa::baseline;
+  if (!all(cpu.xcr0, kZmm) || !all(cpu.leaf7_ebx, avx512)) return Isa::avx2;
+#if defined(NNZOO_AVX512_BF16)
+  if (all(cpu.leaf7_1_eax, kBfloat16)) return Isa::avx512_bf16;
+#endif
+  return Isa::avx512;
+}
+#else
+Isa isa_for(const CpuFeatures&) { return Isa::baseline; }
+#endif
 
 Isa active_isa() { return active().load(std::memory_order_relaxed); }
 

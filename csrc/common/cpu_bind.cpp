@@ -59,6 +59,13 @@ const Binder bind_cpu([](py::module_& module) {
   module.def("isa", [] { return isa_name(active_isa()); }, "The instruction set that kernels use.");
   module.def("isas", &supported_isas, "The instruction sets that run on this machine, lowest first.");
   module.def("set_isa", &set_isa, py::arg("name"), "Makes kernels use one of `isas()`; anything else is a ValueError.");
+  module.def(
+      "isa_for",
+      [](unsigned leaf1_ecx, unsigned leaf7_ebx, unsigned leaf7_1_eax, unsigned xcr0) {
+        return isa_name(isa_for({leaf1_ecx, leaf7_ebx, leaf7_1_eax, xcr0}));
+      },
+      py::arg("leaf1_ecx"), py::arg("leaf7_ebx"), py::arg("leaf7_1_eax"), py::arg("xcr0"),
+      "The best instruction set of this build for a CPU that CPUID and XGETBV describe so.");
   module.def("usable_threads", &usable_threads, py::arg("requested"), "The threads a kernel really uses.");
   module.def("build_info", &build_info, "Compiler, flags, ISAs compiled, and the OpenMP runtime in use.");
 });

@@ -9,7 +9,7 @@ namespace nnzoo {
 struct PeakFlops {
   double seed;              // a value that the compiler can't know
   std::int64_t iterations;  // rounds per thread
-  DType dtype;              // float32 or float64
+  DType dtype;              // float32, float64 or bfloat16 (float32 where this ISA has no products of it)
   int threads;
   double* flops;     // [threads] result: operations done by each thread, a multiply-add counting as two
   double* checksum;  // [threads] result: depends on every operation, so that none can be left out

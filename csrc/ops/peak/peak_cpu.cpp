@@ -9,15 +9,24 @@ namespace {
 // More than latency times issue rate of any of today's cores (4 cycles, 2 a cycle), few enough for 16 registers.
 constexpr int kChains = 12;
 
-template <class T>
-double multiply_add(T seed, std::int64_t iterations) {
+template <class F>
+double multiply_add(Sum<F> seed, std::int64_t iterations) {
+  using T = Sum<F>;
   Vec<T> chains[kChains];
   for (int i = 0; i < kChains; ++i) chains[i] = Vec<T>::set(seed + T(i));
   // Each chain converges to 1: no overflow, no subnormals.
   const Vec<T> factor = Vec<T>::set(T(0.5) + seed * T(1e-3)), addend = Vec<T>::set(T(0.5));
+  const auto next = [=](Vec<T> chain) {
+    if constexpr (values_per_factor<F> == 1) {
+      return fma(chain, factor, addend);
+    } else {
+      const BFloat16 value = from_float<BFloat16>(seed * T(1e-3));
+      return fma(Vec<F>::set({value, value}), Vec<F>::set({value, value}), chain);
+    }
+  };
   for (std::int64_t round = 0; round < iterations; ++round) {
 #pragma GCC unroll 12
-    for (int i = 0; i < kChains; ++i) chains[i] = fma(chains[i], factor, addend);
+    for (int i = 0; i < kChains; ++i) chains[i] = next(chains[i]);
   }
   for (int i = 1; i < kChains; ++i) chains[0] += chains[i];
   T lanes[Vec<T>::width];
@@ -25,11 +34,12 @@ double multiply_add(T seed, std::int64_t iterations) {
   return static_cast<double>(lanes[0]);
 }
 
-template <class T>
+template <class F>
 void run(const PeakFlops& args) {
   parallel_team(args.threads, [&](int thread, int) {
-    args.checksum[thread] = multiply_add<T>(static_cast<T>(args.seed), args.iterations);
-    args.flops[thread] = 2.0 * kChains * Vec<T>::width * static_cast<double>(args.iterations);
+    args.checksum[thread] = multiply_add<F>(static_cast<Sum<F>>(args.seed), args.iterations);
+    const double products = values_per_factor<F> * kChains * Vec<F>::width;
+    args.flops[thread] = 2.0 * products * static_cast<double>(args.iterations);
   });
 }
 
@@ -47,7 +57,9 @@ NNZOO_INLINE void store_past_caches(float* p, Vec<float> x) {
 
 }  // namespace
 
-void peak_flops(const PeakFlops& args) { args.dtype == DType::float64 ? run<double>(args) : run<float>(args); }
+void peak_flops(const PeakFlops& args) {
+  dispatch_dtype(args.dtype, [&](auto tag) { run<Factor<typename decltype(tag)::Type>>(args); });
+}
 
 void stream_triad(const StreamTriad& args) {
   constexpr int width = Vec<float>::width;
