@@ -102,6 +102,7 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few cases, short timings.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Every case in every dtype, and every variant.")] = False,
+    ladder: Annotated[bool, typer.Option("--ladder", help="The rungs of each ladder, naive to fast.")] = False,
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Time torch.compile too.")] = True,
     out: Annotated[Path, typer.Option(help="Folder for bench.json, charts and index.html.")] = Path("bench-report"),
 ) -> None:
@@ -122,7 +123,7 @@ def bench(
         writable_folder(out)
     except OSError as error:
         raise Mistake(f"--out: can't write to {out}: {error.strerror}") from None
-    settings = ops.Settings(tuple(backend or ()), device, 0.3 if quick else 1.0, quick, every, compiled)
+    settings = ops.Settings(tuple(backend or ()), device, 0.3 if quick else 1.0, quick, every, compiled, ladder)
     console = _console()
     with _progress(console) as advance:
         found = session.run(what or [], settings, advance)

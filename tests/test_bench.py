@@ -91,6 +91,16 @@ def test_a_candidate_that_raises_is_reported():
     assert list(found) == ["good"] and failures == {"bad": "RuntimeError: not today"}
 
 
+def test_a_ladder_is_timed_rung_by_rung():
+    slow = dataclasses.replace(TINY.bench[0], id="slow")
+    spec = dataclasses.replace(TINY, bench=[dataclasses.replace(TINY.bench[0], quick=True), slow])
+    settings = dataclasses.replace(FAST, ladder=True)
+    planned = list(ops.jobs(spec, settings, ROOF))
+    assert [(job.case.id, job.work, job.cache) for job in planned] == [("tiny", "forward", "cold")]
+    assert not list(ops.jobs(dataclasses.replace(spec, variants={}), settings, ROOF))
+    assert list(ops._ours(planned[0], settings)) == ["loops", "vectors", "tiles", "blocks", "threads", "packed"]
+
+
 def test_what_is_timed():
     spec = dataclasses.replace(TINY, bench=[case(1e9, 1e3, quick=True), case(1e3, 1e9, backward=False)])
     planned = [(job.dtype, job.work, job.cache) for job in ops.jobs(spec, FAST, ROOF)]

@@ -1,10 +1,11 @@
-"""Writes the generated tables of README.md, what runs where and how fast. `--check` only says whether they are current.
+"""Writes the generated tables of the READMEs, what runs where and how fast. `--check` only says if they are current.
 
     python tools/readme.py [--check]
 
 The table of backends asks the operations themselves; the CUDA kernels answer through the emulator and the Triton
 kernels through the interpreter, so that the table does not depend on a GPU. The table of speeds shows the newest file
-in bench/results, which `nnzoo-fast bench` wrote.
+in bench/results, which `nnzoo-fast bench` wrote, and the ladders in the operations' READMEs show the newest one in
+bench/results/ladder, which `nnzoo-fast bench --ladder --no-compile` wrote.
 """
 
 from __future__ import annotations
@@ -51,28 +52,74 @@ def _supports(spec: OpSpec, backend: str, dtype: torch.dtype) -> bool:
     return next(row for row in operation.table if row.name == backend).supports(*args)[0]
 
 
-def speed_table() -> str:
-    """Every measurement of the newest result with cold caches, losses included."""
-    newest = max((ROOT / "bench" / "results").glob("*.json"), key=lambda path: path.name, default=None)
-    if newest is None:
+def speed_table(operation: str | None = None) -> str:
+    """Every measurement of the newest result with cold caches, losses included; of one operation, hot caches too."""
+    content = newest_result("bench/results")
+    if content is None:
         return "No result has been recorded yet."
-    content = json.loads(newest.read_text())
+    measured = [row for row in content["rows"] if row["ratio"]]
+    if operation is None:
+        headers = ["op", "case", "work", *_SPEED_HEADERS]
+        cold = [row for row in measured if row["cache"] == "cold"]
+        rows = [[f"`{row['name']}`", row["case"], row["work"], *_speed(row)] for row in cold]
+    else:
+        headers = ["case", "work", "caches", *_SPEED_HEADERS]
+        own = [row for row in measured if row["name"] == operation]
+        rows = [[row["case"], row["work"], row["cache"], *_speed(row)] for row in own]
+    return f"{_where(content)}\n\n{_markdown(headers, rows)}"
+
+
+def newest_result(folder: str) -> dict | None:
+    """The file of `folder` whose name, which begins with a date, is the last."""
+    newest = max((ROOT / folder).glob("*.json"), key=lambda path: path.name, default=None)
+    return None if newest is None else json.loads(newest.read_text())
+
+
+def _where(content: dict) -> str:
     machine, roof = content["machine"], content["roofs"]["float32"]
-    rows = [_speed_row(row) for row in content["rows"] if row["ratio"] and row["cache"] == "cold"]
-    where = (
+    return (
         f"{machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}, commit "
         f"{machine['commit']}, {machine['date'][:10]}. Measured roofs: {roof['flops'] / 1e9:.0f} GFLOP/s (float32), "
         f"{roof['bytes'] / 1e9:.0f} GB/s."
     )
-    headers = ["op", "case", "work", "time", "of roof", "best peer", "times as fast as it"]
-    return f"{where}\n\n{_markdown(headers, rows)}"
 
 
-def _speed_row(row: dict) -> list[str]:
-    time = row["timings"][row["candidate"]]["median"]
-    shown = f"{time * 1e3:.3g} ms" if time >= 1e-4 else f"{time * 1e6:.3g} us"
-    part = f"{100 * row['roof_part']:.0f} %"
-    return [f"`{row['name']}`", row["case"], row["work"], shown, part, row["peer"], f"{row['ratio']['median']:.2f}"]
+_SPEED_HEADERS = ["time", "of roof", "best peer", "times as fast as it"]
+
+
+def _speed(row: dict) -> list[str]:
+    part = "" if row["roof_part"] is None else f"{100 * row['roof_part']:.0f} %"
+    time = _duration(row["timings"][row["candidate"]]["median"])
+    return [time, part, row["peer"], f"{row['ratio']['median']:.2f}"]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-4 else f"{seconds * 1e6:.3g} us"
+
+
+def ladder_table(operation: str) -> str:
+    """A line per rung and peer, a column per case: median time and, in brackets, times as fast as stock torch."""
+    content = newest_result("bench/results/ladder")
+    rows = [] if content is None else [row for row in content["rows"] if row["name"] == operation]
+    if not rows:
+        return "No result has been recorded yet."
+    timings = {row["case"]: row["timings"] for row in rows}
+    rungs = dict.fromkeys(name for each in timings.values() for name in each)
+    lines = [
+        [_SHOWN_PEERS.get(rung, rung), *(_against_stock(each, rung) for each in timings.values())] for rung in rungs
+    ]
+    note = "Forward, float32, caches cold, candidates in turn; in brackets, times as fast as stock torch."
+    return f"{_where(content)} {note}\n\n{_markdown(['rung', *timings], lines)}"
+
+
+_SHOWN_PEERS = {"eager": "stock torch"}
+
+
+def _against_stock(timings: dict, rung: str) -> str:
+    if rung not in timings:
+        return ""
+    time = timings[rung]["median"]
+    return f"{_duration(time)} ({timings['eager']['median'] / time:.2g}x)"
 
 
 def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -80,13 +127,23 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def rewritten(text: str) -> str:
+def pages() -> dict[Path, dict[str, str]]:
+    """Every README with generated tables: name and text of each table."""
+    ladders = {
+        ROOT / "nnzoo_fast" / "ops" / name / "README.md": {"ladder": ladder_table(name), "speed": speed_table(name)}
+        for name, spec in all_specs().items()
+        if spec.variants
+    }
+    return {ROOT / "README.md": {"backends": backends_table(), "speed": speed_table()}, **ladders}
+
+
+def rewritten(text: str, tables: dict[str, str]) -> str:
     """`text` with the content between each pair of markers made anew.
 
     Raises:
         ValueError: a marker is missing.
     """
-    for name, table in (("backends", backends_table()), ("speed", speed_table())):
+    for name, table in tables.items():
         opening, closing = f"<!-- {name}: written by tools/readme.py -->", f"<!-- end of {name} -->"
         text, found = re.subn(
             f"(?<={re.escape(opening)}\n).*?(?={re.escape(closing)})",
@@ -95,20 +152,24 @@ def rewritten(text: str) -> str:
             flags=re.DOTALL,
         )
         if found != 1:
-            raise ValueError(f"README.md: expected one pair of markers {opening} ... {closing}, found {found}")
+            raise ValueError(f"README: expected one pair of markers {opening} ... {closing}, found {found}")
     return text
 
 
 def main(arguments: Sequence[str]) -> int:
-    path = ROOT / "README.md"
-    old = path.read_text()
-    new = rewritten(old)
-    if "--check" in arguments:
-        if new != old:
-            print("README.md: the generated tables are out of date; run `python tools/readme.py`", file=sys.stderr)
-        return int(new != old)
-    path.write_text(new)
-    return 0
+    stale = 0
+    for path, tables in pages().items():
+        old = path.read_text()
+        new = rewritten(old, tables)
+        if new == old:
+            continue
+        if "--check" in arguments:
+            stale = 1
+            where = path.relative_to(ROOT)
+            print(f"{where}: the generated tables are out of date; run `python tools/readme.py`", file=sys.stderr)
+        else:
+            path.write_text(new)
+    return stale
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ MOST_COPIES = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """What to time. `backends` empty: the automatic choice; `seconds` is the time to measure one table row."""
+    """What to time. `backends` empty: the automatic choice; `seconds` is the time to measure one table row.
+
+    `ladder`: the rungs of every operation's ladder in place of a backend, forward in float32 on its quick cases.
+    """
 
     backends: tuple[str, ...] = ()
     device: str = "cpu"
@@ -35,6 +38,7 @@ class Settings:
     quick: bool = False
     every: bool = False
     compile: bool = True
+    ladder: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class Row:
 
 def jobs(spec: OpSpec, settings: Settings, roof: Roof) -> Iterator[Job]:
     """What to time of an operation: quick cases only, every case, or every case in every dtype."""
+    if settings.ladder:
+        for case in spec.bench if spec.variants else ():
+            if case.quick:
+                yield Job(spec, case, spec.dtypes[0], FORWARD, COLD)
+        return
     for case in spec.bench:
         if settings.quick and not case.quick:
             continue
@@ -124,6 +133,8 @@ def _copy(call: Call) -> Call:
 
 
 def _ours(job: Job, settings: Settings) -> dict[str, Callable]:
+    if settings.ladder:
+        return job.spec.variants
     if not settings.backends:
         return {AUTOMATIC: job.spec.function}
     return {name: functools.partial(job.spec.function, backend=name) for name in settings.backends}
@@ -185,8 +196,11 @@ def _cached_checks(name: str, backend: str, isa: str | None, device: str, dtype:
 
 
 def checks(spec: OpSpec, backend: str, device: str, dtype: torch.dtype) -> list[str]:
-    """What `verify` has against this operation on this backend; a number counts only if that is nothing."""
-    if backend in (STOCK_BACKEND, REFERENCE_BACKEND):
+    """What `verify` has against this operation on this backend; a number counts only if that is nothing.
+
+    Rungs of the ladder are no backends: the tests check those.
+    """
+    if backend in (STOCK_BACKEND, REFERENCE_BACKEND, *spec.variants):
         return []
     isa = _extension._C.isa() if backend == "cpu" and _extension._C else None
     return list(_cached_checks(spec.name, backend, isa, device, dtype))

@@ -64,9 +64,19 @@ struct LinearPack {
   int threads;
 };
 
+// The ladder below linear_forward: plain loops, vectors, register tiles, cache blocks, threads.
+enum class LinearRung : int { loops = 0, vectors = 1, tiles = 2, blocks = 3, threads = 4 };
+
+// `call.weight_col_stride` is 1.
+struct LinearForwardSimple {
+  LinearForward call;
+  LinearRung rung;
+};
+
 // linear_forward, with `weight` the packed one; its strides are not read.
 NNZOO_KERNEL(linear_forward_packed, LinearForward)
 NNZOO_KERNEL(linear_forward, LinearForward)
+NNZOO_KERNEL(linear_forward_simple, LinearForwardSimple)
 NNZOO_KERNEL(linear_backward, LinearBackward)
 NNZOO_KERNEL(linear_packed_size, LinearPackedSize)
 NNZOO_KERNEL(linear_pack, LinearPack)

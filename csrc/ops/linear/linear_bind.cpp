@@ -34,6 +34,15 @@ const Binder bind_linear([](py::module_& module) {
     py::gil_scoped_release release;
     linear_forward(args);
   });
+  module.def("linear_forward_simple", [](int rung, Address input, Address weight, Address bias, Address output,
+                                         Address preactivation, std::int64_t M, std::int64_t N, std::int64_t K,
+                                         std::int64_t input_row_stride, std::int64_t weight_row_stride, int activation,
+                                         int dtype, int threads) {
+    const LinearForward call = forward_arguments(input, weight, bias, output, preactivation, M, N, K, input_row_stride,
+                                                 weight_row_stride, 1, activation, dtype, threads);
+    py::gil_scoped_release release;
+    linear_forward_simple(LinearForwardSimple{call, static_cast<LinearRung>(rung)});
+  });
   module.def("linear_forward_packed",
              [](Address input, Address packed, Address bias, Address output, Address preactivation, std::int64_t M,
                 std::int64_t N, std::int64_t K, std::int64_t input_row_stride, int activation, int dtype, int threads) {

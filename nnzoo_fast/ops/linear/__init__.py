@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from nnzoo_fast.backends import Backend
+from nnzoo_fast.backends import Backend, only_on_request
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.linear import cpu
@@ -94,6 +94,10 @@ operation = Operation(
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
         *cuda_rows("nnzoo_fast.ops.linear.cuda"),
+        *(
+            Backend(f"cpu_{rung}", cpu.supports, cpu.forward_by(rung), cpu.backward, only_on_request)
+            for rung in cpu.RUNGS
+        ),
         triton_row("nnzoo_fast.ops.linear.triton_kernels"),
     ),
     check=check,

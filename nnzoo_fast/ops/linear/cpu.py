@@ -1,5 +1,6 @@
 """`linear` on the kernels of `csrc/ops/linear/linear_cpu.cpp`."""
 
+import functools
 import math
 
 import torch
@@ -9,6 +10,9 @@ from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
 from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 from nnzoo_fast.tables import gemm_pays
+
+RUNGS = ("loops", "vectors", "tiles", "blocks", "threads")
+"""The ladder below the packed product, simplest first: the `LinearRung`s of csrc/ops/linear/linear.h."""
 
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
@@ -31,11 +35,26 @@ def rows_of(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def forward(input, weight, bias, activation, training):
+    return _forward(_extension._C.linear_forward, weight.stride(), input, weight, bias, activation, training)
+
+
+def forward_by(rung: str):
+    """The forward of a rung of the ladder, which wants adjacent columns of the weight."""
+
+    def forward(input, weight, bias, activation, training):
+        kernel = functools.partial(_extension._C.linear_forward_simple, RUNGS.index(rung))
+        weight = rows_of(weight)
+        return _forward(kernel, weight.stride()[:1], input, weight, bias, activation, training)
+
+    return forward
+
+
+def _forward(kernel, weight_strides, input, weight, bias, activation, training):
     output, preactivation = allocate(input, weight, bias, activation, training)
     rows = rows_of(input)
     bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
     out_features, in_features = weight.shape
-    _extension._C.linear_forward(
+    kernel(
         rows.data_ptr(),
         weight.data_ptr(),
         address(bias),
@@ -45,7 +64,7 @@ def forward(input, weight, bias, activation, training):
         out_features,
         in_features,
         rows.stride(0),
-        *weight.stride(),
+        *weight_strides,
         ACTIVATION_CODES[activation],
         _extension.DTYPE_CODES[input.dtype],
         torch.get_num_threads(),

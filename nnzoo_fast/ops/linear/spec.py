@@ -1,8 +1,11 @@
 """The calls of `linear` that are checked and timed."""
 
+import functools
+
 import torch
 
 from nnzoo_fast.ops.linear import linear, operation, stock
+from nnzoo_fast.ops.linear.cpu import RUNGS
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 from nnzoo_fast.spec import BenchCase, Call, ErrorSample, OpSpec, Sample
 
@@ -89,6 +92,8 @@ SPEC = OpSpec(
         bench(16, 768, 3072, "relu"),
         bench(64, 784, 512, "relu"),
     ],
+    variants={rung: functools.partial(linear, backend=f"cpu_{rung}") for rung in RUNGS}
+    | {"packed": functools.partial(linear, backend="cpu")},
     length=lambda call: (
         max(call.args[1].shape[-1], call.args[0].numel() // max(call.args[0].shape[-1], 1), 1)
         if call.args[0].dim()
