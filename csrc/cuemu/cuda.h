@@ -15,6 +15,8 @@
 #include "cuemu/cluster.h"
 #include "cuemu/conversions.h"
 #include "cuemu/diagnostics.h"
+#include "cuemu/host_api.h"
+#include "cuemu/host_launch.h"
 #include "cuemu/integer_intrinsics.h"
 #include "cuemu/language.h"
 #include "cuemu/launch.h"

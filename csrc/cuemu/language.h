@@ -60,5 +60,3 @@ extern __thread uint3 blockIdx;
 extern __thread dim3 blockDim;
 extern __thread dim3 gridDim;
 constexpr int warpSize = 32;
-
-using cudaStream_t = void*;  // work is done when the launch returns, so a stream is only a name

@@ -187,6 +187,9 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, cuemu::
                                                       static_cast<unsigned>(width), site);
 }
 
+// Which lanes have come to this line together is up to the hardware; here it is all that can.
+inline unsigned __activemask(cuemu::Site site = cuemu::Site::here()) { return cuemu::converged_lanes(site); }
+
 inline unsigned __ballot_sync(unsigned mask, int predicate, cuemu::Site site = cuemu::Site::here()) {
   return cuemu::ballot(mask, predicate != 0, cuemu::ballot_op, site);
 }
