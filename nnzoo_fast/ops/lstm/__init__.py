@@ -122,7 +122,7 @@ def stock(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, 
 
 
 def _torch_lacks_lstm(input, weights, batch_sizes) -> bool:
-    """torch's lstm has no batching rules or forward derivatives, and compiled without its module it can't be trained."""
+    """torch's lstm has no batching rules or forward derivatives; compiled without its module, it can't be trained."""
     if is_compiling():
         return batch_sizes is None and wants_gradients(input, *weights)
     return _compat.transformed()
