@@ -37,8 +37,8 @@ To bit_copy(From from) {
 }
 
 template <class T, class Update>
-CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update) {
-  CUEMU_TELL_ATOMIC(address);
+CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update, bool needs_old = true) {
+  CUEMU_TELL_ATOMIC(address, needs_old);
   using Word = typename Bits<sizeof(T)>::Type;
   if (reinterpret_cast<std::size_t>(address) % sizeof(T))
     fail("an atomic on an address that is not aligned", site, Fault::misaligned);
@@ -79,7 +79,14 @@ CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update) {
   CUEMU_ATOMIC(atomicOr, type, old | value)                \
   CUEMU_ATOMIC(atomicXor, type, old ^ value)
 #define CUEMU_ATOMIC_ADD(type) CUEMU_ATOMIC(atomicAdd, type, old + value)
-#define CUEMU_ATOMIC_EXCHANGE(type) CUEMU_ATOMIC(atomicExch, type, (static_cast<void>(old), value))
+#define CUEMU_ATOMIC_EXCHANGE_SCOPED(name, type)                                                 \
+  __forceinline__ type name(type* address, type value, cuemu::Site site = cuemu::Site::here()) { \
+    return cuemu::atomic_update(address, site, [value](type) { return value; }, false);          \
+  }
+#define CUEMU_ATOMIC_EXCHANGE(type)                    \
+  CUEMU_ATOMIC_EXCHANGE_SCOPED(atomicExch, type)       \
+  CUEMU_ATOMIC_EXCHANGE_SCOPED(atomicExch_block, type) \
+  CUEMU_ATOMIC_EXCHANGE_SCOPED(atomicExch_system, type)
 
 CUEMU_ATOMICS_OF_INTEGER(int)
 CUEMU_ATOMICS_OF_INTEGER(unsigned)
@@ -113,6 +120,7 @@ CUEMU_ATOMIC(atomicInc, unsigned, old >= value ? 0u : old + 1u)
 CUEMU_ATOMIC(atomicDec, unsigned, old == 0 || old > value ? value : old - 1u)
 
 #undef CUEMU_ATOMIC_EXCHANGE
+#undef CUEMU_ATOMIC_EXCHANGE_SCOPED
 #undef CUEMU_ATOMIC_ADD
 #undef CUEMU_ATOMICS_OF_INTEGER
 #undef CUEMU_ATOMIC_CAS

@@ -22,7 +22,6 @@ inline int __syncthreads_and(int predicate, cuemu::Site site = cuemu::Site::here
 
 // A thread that waits for another one has a fence between its looks, so fences let others run.
 inline void __threadfence_block(cuemu::Site site = cuemu::Site::here()) {
-  CUEMU_TELL_FENCE();
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   cuemu::may_spin(site);
 }

@@ -239,6 +239,11 @@ void Block::end_thread() {
 
 void Block::fail(const std::string& message, Site site, Fault fault) {
   if (observer) observer->finds(fault, message, site);
+  stop(message);
+}
+
+// Ends the launch.
+void Block::stop(const std::string& message) {
   const uint3& at = current_->index;
   failed_ = true;
   error_ =

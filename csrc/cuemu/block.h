@@ -137,6 +137,7 @@ class Block {
   // `operation` is done when nobody can go on without it.
   void defer(std::function<void()> operation);
   [[noreturn]] void fail(const std::string& message, Site site = {}, Fault fault = Fault::other);
+  [[noreturn]] void stop(const std::string& message);
   [[noreturn]] void run_threads();
   // nullptr between threads: no thread has begun, or none can go on.
   Thread* current() { return current_; }

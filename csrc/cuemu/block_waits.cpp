@@ -26,7 +26,7 @@ void Block::release_barrier() {
     if (site && !same_site(*site, here)) {
       std::string message = "divergent barrier: the threads of the block are at different ones\n" + describe_waiting();
       if (observer) tell_deadlock(message);
-      fail(message);
+      stop(message);
     }
     site = &here;
   }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "cuemu/observer.h"
 #include "cuemu/reduced_precision.h"
 #include "cuemu/warp.h"
 
@@ -130,6 +131,7 @@ void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uin
 }
 
 void ldmatrix(std::uint32_t* registers, int count, bool transposed, const void* row, Site site) {
+  if (observer && lane() < 8 * static_cast<unsigned>(count)) observer->memory_access(row, 16, false, site);
   LoadFrame frame{registers, row, count};
   warp_collective(kFullMask, &frame, transposed ? load_transposed_op : load_op, site);
 }

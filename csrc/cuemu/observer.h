@@ -29,9 +29,10 @@ class Observer {
   // What the caller has done so far happens before what anybody does who acquires `object` later.
   virtual void releases(const void* object) = 0;
   virtual void acquires(const void* object) = 0;
-  virtual void fence() = 0;
 
-  virtual void atomic_access(const void* address, unsigned bytes, const void* pc) = 0;
+  // Memory that the emulator touches on behalf of the caller.
+  virtual void memory_access(const void* address, unsigned bytes, bool is_store, Site site) = 0;
+  virtual void atomic_access(const void* address, unsigned bytes, bool needs_old, const void* pc) = 0;
   // The caller starts a `cp.async`; later its wait covers it, and the bytes are there.
   virtual void copy_begins(const Copy& copy) = 0;
   virtual void copy_lands(const Copy& copy) = 0;

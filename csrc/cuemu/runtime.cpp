@@ -18,8 +18,6 @@ void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site) {
   current_block->warp_collective(mask, frame, op, site);
 }
 
-unsigned thread_number() { return current_block->current()->number; }
-
 unsigned lane() { return current_block->current()->number % 32; }
 
 int block_barrier(bool predicate, Site site) { return current_block->barrier(predicate, site); }
@@ -73,12 +71,8 @@ void wait_copies(unsigned groups_left) {
   queue.copies.erase(queue.copies.begin(), due_end);
 }
 
-void tell_atomic(const void* address, unsigned bytes, const void* pc) {
-  if (observer) observer->atomic_access(address, bytes, pc);
-}
-
-void tell_fence() {
-  if (observer) observer->fence();
+void tell_atomic(const void* address, unsigned bytes, bool needs_old, const void* pc) {
+  if (observer) observer->atomic_access(address, bytes, needs_old, pc);
 }
 
 }  // namespace cuemu

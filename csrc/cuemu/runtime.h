@@ -18,12 +18,11 @@ struct Site {
 // of a kernel is marked CUEMU_UNCHECKED instead and tells what it does, as an access of the line that called it.
 #ifdef __SANITIZE_THREAD__
 #define CUEMU_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
-#define CUEMU_TELL_ATOMIC(address) cuemu::tell_atomic(address, sizeof *(address), __builtin_return_address(0))
-#define CUEMU_TELL_FENCE() cuemu::tell_fence()
+#define CUEMU_TELL_ATOMIC(address, needs_old) \
+  cuemu::tell_atomic(address, sizeof *(address), needs_old, __builtin_return_address(0))
 #else
 #define CUEMU_UNCHECKED
-#define CUEMU_TELL_ATOMIC(address)
-#define CUEMU_TELL_FENCE()
+#define CUEMU_TELL_ATOMIC(address, needs_old) static_cast<void>(needs_old)
 #endif
 
 // What a checker calls what is wrong (check/README.md).
@@ -40,8 +39,6 @@ struct WarpOp {
 };
 void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site);
 unsigned lane();
-// x + y * blockDim.x + z * blockDim.x * blockDim.y
-unsigned thread_number();
 
 // Waits until all threads of the block that have not returned are here; returns how many of them came with a true
 // predicate.
@@ -86,9 +83,6 @@ void* map_shared(const void* address, unsigned rank, Site site);
 // Ends the whole launch: the host gets an exception with this message, the kernel, the block and the thread.
 [[noreturn]] void fail(const char* message, Site site, Fault fault = Fault::other);
 
-bool runs_a_kernel();
-[[noreturn]] void assertion_failed(const char* expression, Site site);
-
 // The block's dynamic shared memory; every byte starts as 0xff, which is a NaN in each floating-point type.
 void* dynamic_shared_memory();
 template <class T>
@@ -101,8 +95,8 @@ void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_b
 void commit_copies();
 void wait_copies(unsigned groups_left);
 
-void tell_atomic(const void* address, unsigned bytes, const void* pc);
-void tell_fence();
+// `needs_old`: what was there before matters to the result, as it does not in an exchange.
+void tell_atomic(const void* address, unsigned bytes, bool needs_old, const void* pc);
 
 // Runs `entry(body)` once for every thread of the grid, and returns when all are done.
 // Throws std::invalid_argument for a launch that a GPU would refuse, std::runtime_error for what goes wrong inside.

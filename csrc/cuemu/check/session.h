@@ -1,0 +1,134 @@
+// A check session: follows what kernels do, access by access, and remembers what is wrong and what it costs.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "cuemu/block.h"
+#include "cuemu/check/findings.h"
+#include "cuemu/check/memory.h"
+#include "cuemu/check/order.h"
+#include "cuemu/check/requests.h"
+#include "cuemu/check/sites.h"
+#include "cuemu/observer.h"
+
+namespace cuemu::check {
+
+// An access as the kernel asks for it.
+struct Asked {
+  const void* address;
+  unsigned bytes;
+  Kind kind;
+  bool is_volatile = false;
+  bool is_aligned = true;  // must the address be a multiple of the size?
+  bool is_copy = false;    // an asynchronous one: begins now, its bytes come later
+};
+
+inline Index to_index(uint3 index) { return {index.x, index.y, index.z}; }
+
+// Told apart in the numbers of sites: an instruction that moves more than 16 bytes counts as several, and so does one
+// that meets both spaces.
+constexpr unsigned kSharedPart = 8;
+
+class Session : public Observer {
+ public:
+  // The current thread is about to access memory. From instrumented code (sanitizer.cpp), or from the emulator on
+  // behalf of the kernel.
+  void access(const Asked& asked, Place place);
+  // An index that is outside its array's type, likewise.
+  void index_outside(const char* array_type, long long index, Place place);
+  void fence();
+
+  // Annotations (annotate.h).
+  void race_is_meant(const void* address, std::size_t bytes);
+
+  std::string report() const;
+  GlobalMemory& global_memory() { return global_; }
+
+  void launch_begins(const Grid& grid, const std::string& kernel) override;
+  bool launch_ends() override;
+  void block_begins(Block& block) override;
+  void block_ends(Block& block) override;
+  void thread_returns(Block& block) override;
+  void block_meets(Block& block) override;
+  void lanes_meet(Block& block, unsigned warp, unsigned lanes, bool orders_memory) override;
+  void releases(const void* object) override;
+  void acquires(const void* object) override;
+  void atomic_access(const void* address, unsigned bytes, bool needs_old, const void* pc) override;
+  void memory_access(const void* address, unsigned bytes, bool is_store, Site site) override;
+  void copy_begins(const Copy& copy) override;
+  void copy_lands(const Copy& copy) override;
+  void finds(Fault fault, const std::string& message, Site site) override;
+
+ private:
+  // What is known of a block while it runs. The emulator uses its `Block`s again and again, so these stay as well.
+  struct BlockState {
+    std::unique_ptr<BlockOrder> order;
+    SharedMemory shared;
+    std::vector<WarpRequests> warps{kMaxWarps};
+  };
+
+  // One access on its way through the checks.
+  struct Step {
+    Block& block;
+    BlockState& state;
+    Thread& thread;
+    std::uintptr_t address;
+    unsigned bytes;
+    Kind kind;
+    Region* region;
+    Access access;
+  };
+
+  // A store over an unordered store is a race unless it changes nothing, which is known after it.
+  struct DoubtfulStore {
+    bool waits = false;
+    std::uintptr_t address;
+    unsigned bytes;
+    unsigned char before[16];
+    SiteId site;
+    SiteId other;
+    std::string message;
+    Index block;
+    Index thread;
+  };
+
+  // Files with kernels have host functions too, and those are instrumented as well.
+  static bool in_kernel() { return current_block && current_block->current(); }
+  BlockState& state_of(Block& block);
+  // Where the bytes are; nullptr when the access has been dealt with: the emulator's memory, or a finding.
+  Region* find_region(Block& block, BlockState& state, const Asked& asked, Place place);
+  void out_of_bounds(Block& block, BlockState& state, const Asked& asked, Place place);
+  void misaligned(Block& block, BlockState& state, const Asked& asked, Region& region, Place place);
+  void check(const Step& step);
+  void check_load(const Step& step, Cell& cell, std::size_t cell_bytes);
+  void check_store(const Step& step, Cell& cell, std::size_t cell_bytes);
+  bool in_order(const Step& step, const Access& earlier) const;
+  void race(const Step& step, const Access& earlier, bool earlier_is_load);
+  void note(const Step& step, Fault fault, SiteId other, const std::string& message);
+  void note(Fault fault, const std::string& message, Place place);
+  void settle_doubtful_store();
+  void count_requests(Block& block, unsigned warp);
+
+  std::string kernel_;
+  KernelCounts* kernel_counts_ = nullptr;
+  bool is_reported_ = true;  // why the launch ended early
+  std::uint32_t blocks_begun_ = 0;
+
+  GlobalMemory global_;
+  Order order_;
+  Sites sites_;
+  Findings findings_;
+  Counts counts_;
+  DoubtfulStore doubtful_;
+  std::map<std::uintptr_t, std::uintptr_t> meant_races_;  // begin and end
+  std::map<Block*, BlockState> states_;
+  Block* latest_block_ = nullptr;
+  BlockState* latest_state_ = nullptr;
+};
+
+// The open session, or nullptr.
+extern Session* session;
+
+}  // namespace cuemu::check

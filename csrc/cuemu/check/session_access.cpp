@@ -1,0 +1,213 @@
+// The way of one access through the checks.
+#include <cstring>
+
+#include "cuemu/check/session.h"
+
+namespace cuemu::check {
+namespace {
+
+constexpr unsigned kWidest = 16;  // bytes that a lane can move at once
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::load:
+      return "a load";
+    case Kind::store:
+      return "a store";
+    default:
+      return "an atomic";
+  }
+}
+
+}  // namespace
+
+void Session::access(const Asked& asked, Place place) {
+  if (!in_kernel()) return;
+  Block* block = current_block;
+  Thread& thread = *block->current();
+  auto address = reinterpret_cast<std::uintptr_t>(asked.address);
+  if (address - reinterpret_cast<std::uintptr_t>(thread.stack) < kStackBytes) return;
+  settle_doubtful_store();
+  BlockState& state = state_of(*block);
+  Region* region = find_region(*block, state, asked, place);
+  if (!region) return;
+  if (asked.is_aligned && address % asked.bytes) misaligned(*block, state, asked, *region, place);
+  bool is_shared = region->space == Space::shared;
+  bool is_strong = is_atomic(asked.kind) || (asked.is_volatile && !is_shared);
+  if (is_strong) order_.strong_access(*state.order, thread.number, asked.address);
+  unsigned piece = kWidest;
+  while (asked.bytes % piece) piece /= 2;
+  for (unsigned part = 0; part * piece < asked.bytes; ++part) {
+    SiteId site = sites_.of(place, part % kSharedPart + (is_shared ? kSharedPart : 0));
+    Access access{order_.now(), thread.number, is_strong, asked.is_copy, state.order->number(), site};
+    check({*block, state, thread, address + part * piece, piece, asked.kind, region, access});
+  }
+}
+
+void Session::misaligned(Block& block, BlockState& state, const Asked& asked, Region& region, Place place) {
+  std::string message = std::string(name_of(asked.kind)) + " of " + std::to_string(asked.bytes) +
+                        " bytes at an address that is no multiple of that";
+  auto address = reinterpret_cast<std::uintptr_t>(asked.address);
+  Access access{order_.now(), block.current()->number, 0, 0, state.order->number(), sites_.of(place)};
+  Step step{block, state, *block.current(), address, asked.bytes, asked.kind, &region, access};
+  note(step, Fault::misaligned, kNoSite, message);
+  block.stop(message);
+}
+
+void Session::check(const Step& step) {
+  SiteId id = step.access.site;
+  if (id >= counts_.sites.size()) counts_.sites.resize(id + 1);
+  SiteCounts& site = counts_.sites[id];
+  if (site.bytes == 0) {
+    site.bytes = step.bytes;
+    site.kind = step.kind;
+    site.space = step.region->space;
+  }
+  step.region->shadow.visit(step.address - step.region->begin, step.bytes, [&](Cell& cell, std::size_t bytes) {
+    if (step.kind == Kind::load) {
+      check_load(step, cell, bytes);
+    } else {
+      check_store(step, cell, bytes);
+    }
+  });
+  step.state.warps[step.thread.number / 32].record(step.thread.number % 32, id, step.address);
+}
+
+// Whether the current thread has seen an earlier access, or needs not.
+bool Session::in_order(const Step& step, const Access& earlier) const {
+  Time quiet = step.region->space == Space::shared ? step.region->valid_after : order_.launch_begin();
+  return earlier.time <= quiet || step.state.order->has_seen(step.thread.number, earlier) ||
+         (earlier.strong && step.access.strong);
+}
+
+void Session::check_load(const Step& step, Cell& cell, std::size_t cell_bytes) {
+  const Region& region = *step.region;
+  const Access& me = step.access;
+  Access& latest = cell.reads[0];
+  bool is_same_thread = latest.block == me.block && latest.thread == me.thread;
+  if (is_same_thread && latest.time == me.time && cell.write.time < me.time) return;
+  const Access& write = cell.write;
+  if (write.time <= region.valid_after) {
+    if (!region.initialised) note(step, Fault::uninitialized, kNoSite, "a load of memory that nobody has written");
+  } else if (write.copying) {
+    note(step, Fault::missing_wait, write.site,
+         "a load of what an asynchronous copy has yet to bring: its wait is missing");
+  } else if (!in_order(step, write)) {
+    race(step, write, false);
+  }
+  if (region.space == Space::global && latest.time <= order_.launch_begin())
+    kernel_counts_->compulsory_read += cell_bytes;
+  if (!is_same_thread) {
+    bool is_same_warp = latest.block == me.block && latest.thread / 32 == me.thread / 32;
+    if (is_same_warp) {
+      cell.reads[1] = latest;
+    } else {
+      cell.reads[2] = latest;
+    }
+  }
+  latest = me;
+}
+
+void Session::check_store(const Step& step, Cell& cell, std::size_t cell_bytes) {
+  const Region& region = *step.region;
+  const Access& write = cell.write;
+  if (write.copying && write.time > region.valid_after) {
+    note(step, Fault::missing_wait, write.site,
+         "a store to what an asynchronous copy has yet to bring: its wait is missing");
+  } else if (!in_order(step, write)) {
+    race(step, write, false);
+  }
+  if (step.kind == Kind::atomic && write.time <= region.valid_after && !region.initialised)
+    note(step, Fault::uninitialized, kNoSite, "an atomic on memory that nobody has written");
+  for (const Access& read : cell.reads)
+    if (!in_order(step, read)) race(step, read, true);
+  if (region.space == Space::global && write.time <= order_.launch_begin())
+    kernel_counts_->compulsory_written += cell_bytes;
+  cell.write = step.access;
+}
+
+void Session::race(const Step& step, const Access& earlier, bool earlier_is_load) {
+  auto meant = meant_races_.upper_bound(step.address);
+  if (meant != meant_races_.begin() && step.address < std::prev(meant)->second) return;
+  std::string message = std::string(name_of(step.kind)) + " and, earlier, " + (earlier_is_load ? "a load" : "a store") +
+                        " by " +
+                        (earlier.block != step.access.block ? "a thread of another block"
+                         : earlier.thread / 32 != step.access.thread / 32
+                             ? "thread " + std::to_string(earlier.thread) + ", of another warp"
+                             : "thread " + std::to_string(earlier.thread) + ", of the same warp") +
+                        ": nothing orders the two";
+  if (step.kind != Kind::store || earlier_is_load || earlier.strong || step.access.copying) {
+    note(step, Fault::race, earlier.site, message);
+    return;
+  }
+  if (doubtful_.waits) return;  // one for each access
+  doubtful_.waits = true;
+  doubtful_.address = step.address;
+  doubtful_.bytes = step.bytes;
+  std::memcpy(doubtful_.before, reinterpret_cast<const void*>(step.address), step.bytes);
+  doubtful_.site = step.access.site;
+  doubtful_.other = earlier.site;
+  doubtful_.message = std::move(message);
+  doubtful_.block = to_index(step.block.index());
+  doubtful_.thread = to_index(step.thread.index);
+}
+
+void Session::settle_doubtful_store() {
+  if (!doubtful_.waits) return;
+  doubtful_.waits = false;
+  if (std::memcmp(doubtful_.before, reinterpret_cast<const void*>(doubtful_.address), doubtful_.bytes) == 0) return;
+  Finding* finding = findings_.note(Fault::race, doubtful_.site, doubtful_.other);
+  if (!finding) return;
+  finding->kernel = kernel_;
+  finding->message = doubtful_.message;
+  finding->block = doubtful_.block;
+  finding->thread = doubtful_.thread;
+}
+
+// Adds where the memory is.
+void Session::note(const Step& step, Fault fault, SiteId other, const std::string& message) {
+  Finding* finding = findings_.note(fault, step.access.site, other);
+  if (!finding) return;
+  finding->kernel = kernel_;
+  finding->block = to_index(step.block.index());
+  finding->thread = to_index(step.thread.index);
+  finding->message = message;
+  if (step.region->space == Space::shared) {
+    finding->message += "; " + step.state.shared.describe(step.address);
+  } else {
+    finding->message += "; '" + step.region->name + "', byte " + std::to_string(step.address - step.region->begin);
+  }
+}
+
+Region* Session::find_region(Block& block, BlockState& state, const Asked& asked, Place place) {
+  auto address = reinterpret_cast<std::uintptr_t>(asked.address);
+  if (Region* region = state.shared.find(address, asked.bytes)) return region;
+  if (Region* region = global_.find(address, asked.bytes)) return region;
+  if (state.shared.is_the_emulators(address)) return nullptr;
+  for (const Segment& segment : this_module().segments) {
+    if (address < segment.begin || address >= segment.end) continue;
+    if (!segment.writable) return nullptr;  // constants
+    global_.add(segment.begin, segment.end - segment.begin, true, "__device__ variables");
+    return global_.find(address, asked.bytes);
+  }
+  out_of_bounds(block, state, asked, place);
+  return nullptr;
+}
+
+void Session::out_of_bounds(Block& block, BlockState& state, const Asked& asked, Place place) {
+  auto address = reinterpret_cast<std::uintptr_t>(asked.address);
+  bool in_statics = state.shared.is_in_statics(address);
+  std::string where = state.shared.describe(address);
+  bool is_harmless = in_statics || (where.empty() && global_.is_guard(address));
+  if (where.empty()) where = global_.describe(address);
+  std::string message = std::string(name_of(asked.kind)) + " of " + std::to_string(asked.bytes) + " bytes " + where;
+  note(Fault::out_of_bounds, message, place);
+  if (!is_harmless) block.stop(message);
+}
+
+void Session::index_outside(const char* array_type, long long index, Place place) {
+  if (!in_kernel()) return;
+  note(Fault::out_of_bounds, "index " + std::to_string(index) + " of an array of type " + array_type, place);
+}
+
+}  // namespace cuemu::check

@@ -1,0 +1,69 @@
+"""Builds `.cu` files in check mode and opens check sessions; csrc/cuemu/check/README.md has the contract."""
+
+import ctypes
+import json
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKER = ROOT / "csrc/cuemu/check"
+CXX = next(filter(shutil.which, ("g++", "c++")), None)
+FLAGS = "-std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown-pragmas -DNNZOO_CUEMU -pthread".split()
+
+
+def build(directory, kernels, include=()):
+    """Links `kernels`, instrumented, with the emulator and the checker, which are not; returns the library's path."""
+    runtime = [*(ROOT / "csrc/cuemu").glob("*.cpp"), *CHECKER.glob("*.cpp")]
+    compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]
+    paths = [f"-I{ROOT / 'csrc'}", *(f"-I{path}" for path in include)]
+
+    def compile_one(source):
+        mode = ["-x", "c++", f"@{CHECKER / 'flags'}"] if source in kernels else ["-O2"]
+        target = directory / f"{source.parent.name}-{source.stem}.o"
+        command = [*compiler, *FLAGS, *paths, *mode, "-c", str(source), "-o", str(target)]
+        subprocess.run(command, check=True, cwd=ROOT)
+        return str(target)
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compile_one, [*runtime, *kernels]))
+    path = Path(directory) / "libchecked.so"
+    subprocess.run([CXX, "-shared", "-pthread", *objects, "-o", str(path)], check=True)
+    return path
+
+
+class Library:
+    """One check session after the other on a library that `build` has made."""
+
+    def __init__(self, path):
+        self.functions = ctypes.CDLL(str(path))
+        self.functions.cuemu_check_allocate.restype = ctypes.c_void_p
+        self.functions.cuemu_check_end.restype = ctypes.c_char_p
+
+    def begin(self):
+        self.functions.cuemu_check_begin()
+
+    def end(self):
+        return json.loads(self.functions.cuemu_check_end())
+
+    def array(self, name, values=None, shape=None, dtype=np.float32):
+        """A guarded array, with `values` or, of that shape, not initialised."""
+        if values is not None:
+            shape, dtype = values.shape, values.dtype
+        count = int(np.prod(shape))
+        size = count * np.dtype(dtype).itemsize
+        address = self.functions.cuemu_check_allocate(ctypes.c_size_t(size), int(values is not None), name.encode())
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype).reshape(shape)
+        if values is not None:
+            array[...] = values
+        return array
+
+    def call(self, name, *args):
+        """The text of an error, or None."""
+        function = getattr(self.functions, name)
+        function.restype = ctypes.c_char_p
+        error = function(*(ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in args))
+        return None if error is None else error.decode()
