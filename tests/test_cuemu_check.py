@@ -84,3 +84,109 @@ def test_bug_is_found(library, order, name):
 def test_right_twin_has_no_finding(library, order, name):
     report = run_case(library, name, right=True)
     assert report["findings"] == [] and report["lines"] and report["kernels"]
+
+
+def count(library, function, *args, reads=True):
+    """The report of a clean run of an exported function of counters.cu, on an input and an output."""
+    library.begin()
+    arrays = [library.array("in", np.arange(1024, dtype=np.float32))] if reads else []
+    error = library.call(f"count_{function}", *arrays, library.array("out", shape=1024), *args)
+    report = library.end()
+    assert error is None and report["findings"] == []
+    return report
+
+
+def line(report, access, space, last=False):
+    records = [record for record in report["lines"] if (record["access"], record["space"]) == (access, space)]
+    assert len(records) == 1 or last
+    return records[-1]
+
+
+@pytest.mark.parametrize("stride", [0, 1, 2, 3, 4, 5, 8, 16, 32])
+def test_sectors_of_strided_loads(library, order, stride):
+    record = line(count(library, "load_global", stride, 0), "load", "global")
+    assert record["requests"] == 1 and record["active_lanes"] == 32 and record["bytes"] == 128
+    assert record["sectors_per_request"] == len({lane * stride * 4 // 32 for lane in range(32)})
+    assert record["sectors_needed"] == (4 if stride else 1) and record["bank_ways"] is None
+
+
+@pytest.mark.parametrize("offset", range(9))
+def test_sectors_of_shifted_loads(library, offset):
+    record = line(count(library, "load_global", 1, offset), "load", "global")
+    assert record["sectors_per_request"] == (4 if offset % 8 == 0 else 5) and record["sectors_needed"] == 4
+
+
+@pytest.mark.parametrize("size, sectors", [(1, 1), (2, 2), (8, 8), (16, 16)])
+def test_sectors_of_other_types(library, order, size, sectors):
+    report = count(library, "load_global_as", size)
+    for access in ("load", "store"):
+        record = line(report, access, "global")
+        assert (record["requests"], record["bytes"], record["sectors_per_request"]) == (1, 32 * size, sectors)
+
+
+def test_three_floats_are_three_requests(library):
+    record = line(count(library, "load_global_as", 12), "load", "global")
+    assert (record["requests"], record["sectors_per_request"], record["sectors_needed"]) == (3, 12, 4)
+
+
+@pytest.mark.parametrize("stride", [0, 1, 2, 3, 4, 6, 8, 16, 31, 32])
+def test_bank_conflicts_of_strided_loads(library, order, stride):
+    record = line(count(library, "load_shared", stride, reads=False), "load", "shared")
+    assert record["bank_ways"] == (np.gcd(stride, 32) if stride else 1) and record["sectors_per_request"] is None
+
+
+@pytest.mark.parametrize(
+    "size, stride, ways",
+    [(2, 1, 1), (2, 2, 1), (2, 4, 2), (8, 1, 1), (8, 2, 2), (8, 4, 4), (8, 3, 1), (16, 1, 1), (16, 2, 2), (16, 3, 1)],
+)
+def test_bank_conflicts_of_other_types(library, size, stride, ways):
+    record = line(count(library, "load_shared_as", size, stride, reads=False), "load", "shared")
+    assert record["bank_ways"] == ways and record["bytes"] == 32 * size
+
+
+@pytest.mark.parametrize("pitch, ways", [(32, 32), (33, 1), (34, 2), (0, 1)])
+def test_transpose_through_shared_memory(library, order, pitch, ways):
+    report = count(library, "transpose", pitch)
+    assert line(report, "store", "shared")["bank_ways"] == 1
+    assert line(report, "load", "shared")["bank_ways"] == ways
+    for access in ("load", "store"):
+        assert line(report, access, "global")["sectors_per_request"] == 4
+
+
+def test_transpose_in_global_memory(library):
+    report = count(library, "transpose", -1)
+    assert line(report, "load", "global")["sectors_per_request"] == 4
+    assert line(report, "store", "global")["sectors_per_request"] == 32
+    (kernel,) = report["kernels"]
+    assert kernel["sector_bytes_written"] == 8 * kernel["bytes_written"] == 8 * 4096
+
+
+def test_bytes_of_a_naive_matmul(library, order):
+    n = 32
+    library.begin()
+    a, b = (library.array(name, np.ones((n, n), np.float32)) for name in "ab")
+    c = library.array("c", shape=(n, n))
+    assert library.call("count_matmul", a, b, c, n) is None
+    report = library.end()
+    assert (c == n).all() and report["findings"] == []
+    (kernel,) = report["kernels"]
+    assert (kernel["bytes_read"], kernel["compulsory_read"]) == (2 * 4 * n**3, 2 * 4 * n**2)
+    assert kernel["bytes_written"] == kernel["compulsory_written"] == 4 * n**2
+    # Of a, a warp needs one number at a time, which costs a sector; of b, four sectors.
+    assert kernel["sector_bytes_read"] == n**3 // 32 * (1 + 4) * 32
+    assert kernel["launches"] == 1 and kernel["name"].endswith("matmul")
+
+
+@pytest.mark.parametrize("threads", [32, 64, 48])
+def test_divergence(library, threads):
+    report = count(library, "every_second_lane", threads)
+    (kernel,) = report["kernels"]
+    assert kernel["active_lane_fraction"] == 0.5
+    assert kernel["requests"] == kernel["divergent_requests"] == 2 * -(-threads // 32)
+    assert count(library, "load_global", 1, 0)["kernels"][0]["divergent_requests"] == 0
+
+
+def test_atomics_are_stores(library):
+    report = count(library, "atomics", reads=False)
+    record = line(report, "store", "global", last=True)
+    assert (record["requests"], record["atomic_requests"], record["sectors_per_request"]) == (2, 2, 1)
