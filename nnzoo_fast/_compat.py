@@ -29,9 +29,14 @@ def forward_mode_active() -> bool:
     return forward_ad._current_level >= 0
 
 
+def transformed() -> bool:
+    """Whether a functorch transform or a forward-mode level is active."""
+    return functorch_transforms_active() or forward_mode_active()
+
+
 def watched() -> bool:
     """Whether a functorch transform, a forward-mode level or `torch.jit` tracing is active."""
-    return functorch_transforms_active() or forward_mode_active() or is_jit_tracing()
+    return transformed() or is_jit_tracing()
 
 
 def register_pytree(cls: type, flatten: Callable, unflatten: Callable, name: str) -> None:

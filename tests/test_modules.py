@@ -110,14 +110,29 @@ def assert_equal(found, expected):
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("kernels", ["kernels", "pure Python"])
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("example", EACH_LAYER)
-def test_layer_compiles_in_one_graph(example, training):
+def test_layer_compiles_in_one_graph(example, training, kernels, monkeypatch):
+    if kernels == "pure Python":
+        monkeypatch.setattr(_extension, "_C", None)
     torch._dynamo.reset()
     layer = example.build_ours()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     problems = layers.deviations(example, compiled, torch.float32, training)
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("kernels", ["kernels", "pure Python"])
+def test_a_compiled_lstm_trains_on_data(kernels, monkeypatch):
+    """Only its weights want gradients, as in the first layer of a network."""
+    if kernels == "pure Python":
+        monkeypatch.setattr(_extension, "_C", None)
+    torch._dynamo.reset()
+    layer, x = nn.LSTM(8, 4), torch.randn(5, 2, 8)
+    expected = torch.autograd.grad(layer(x)[0].sum(), layer.parameters())
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(torch.autograd.grad(compiled(x)[0].sum(), layer.parameters()), expected)
 
 
 @pytest.mark.parametrize("example", EACH_LAYER)

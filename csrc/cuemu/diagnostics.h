@@ -5,21 +5,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "cuemu/assertion.h"
 #include "cuemu/runtime.h"
-
-namespace cuemu {
-bool runs_a_kernel();
-[[noreturn]] void assertion_failed(const char* expression, Site site);
-}  // namespace cuemu
-
-// In a kernel a failed assertion ends the launch with a report, on the host the process.
-#undef assert
-#ifdef NDEBUG
-#define assert(expression) static_cast<void>(0)
-#else
-#define assert(expression) \
-  ((expression) ? static_cast<void>(0) : cuemu::assertion_failed(#expression, cuemu::Site::here()))
-#endif
 
 [[noreturn]] inline void __trap(cuemu::Site site = cuemu::Site::here()) { cuemu::fail("__trap was called", site); }
 

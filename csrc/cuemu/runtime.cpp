@@ -18,6 +18,8 @@ void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site) {
   current_block->warp_collective(mask, frame, op, site);
 }
 
+unsigned thread_number() { return current_block->current()->number; }
+
 unsigned lane() { return current_block->current()->number % 32; }
 
 int block_barrier(bool predicate, Site site) { return current_block->barrier(predicate, site); }

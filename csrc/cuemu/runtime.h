@@ -39,6 +39,8 @@ struct WarpOp {
 };
 void warp_collective(unsigned mask, void* frame, const WarpOp& op, Site site);
 unsigned lane();
+// x + y * blockDim.x + z * blockDim.x * blockDim.y
+unsigned thread_number();
 
 // Waits until all threads of the block that have not returned are here; returns how many of them came with a true
 // predicate.
@@ -82,6 +84,9 @@ void* map_shared(const void* address, unsigned rank, Site site);
 
 // Ends the whole launch: the host gets an exception with this message, the kernel, the block and the thread.
 [[noreturn]] void fail(const char* message, Site site, Fault fault = Fault::other);
+
+bool runs_a_kernel();
+[[noreturn]] void assertion_failed(const char* expression, Site site);
 
 // The block's dynamic shared memory; every byte starts as 0xff, which is a NaN in each floating-point type.
 void* dynamic_shared_memory();

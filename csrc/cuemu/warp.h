@@ -2,6 +2,8 @@
 // (runtime.h), so a lane of the mask that never comes ends in a deadlock report instead of a wrong number.
 #pragma once
 
+#include <cstring>
+
 #include "cuemu/reduced_precision.h"
 #include "cuemu/runtime.h"
 
@@ -70,32 +72,36 @@ struct ShuffleOp {
   static constexpr WarpOp op{name(), &exchange_shuffle<T>};
 };
 
+// The value of lane `source`.
+template <Shuffle kind, class T>
+T read_lane(unsigned mask, T value, unsigned source, Site site) {
+  ShuffleFrame<T> frame{value, value, source};
+  warp_collective(mask, &frame, ShuffleOp<T, kind>::op, site);
+  return frame.result;
+}
+
 // `operand` is a lane, a distance or a bit mask. The warp is cut into sections of `width` lanes; where the source would
 // lie outside the own section (for xor: in a later one), a lane gets its own value back.
-template <Shuffle kind, class T>
-typename Shuffled<T>::Type shuffle(unsigned mask, T value, unsigned operand, unsigned width, Site site) {
+inline unsigned shuffle_source(Shuffle kind, unsigned operand, unsigned width, Site site) {
   if (width == 0 || width > kWarpLanes || (width & (width - 1)))
     fail("the width of a shuffle is a power of two up to 32", site);
   unsigned self = lane();
   unsigned section = self & ~(width - 1);
-  unsigned source = self;
   switch (kind) {
     case Shuffle::index:
-      source = section | (operand & (width - 1));
-      break;
+      return section | (operand & (width - 1));
     case Shuffle::up:
-      source = self - section >= operand ? self - operand : self;
-      break;
+      return self - section >= operand ? self - operand : self;
     case Shuffle::down:
-      source = operand < width - (self - section) ? self + operand : self;
-      break;
-    case Shuffle::exclusive_or:
-      source = (self ^ operand) < section + width ? self ^ operand : self;
-      break;
+      return operand < width - (self - section) ? self + operand : self;
+    default:
+      return (self ^ operand) < section + width ? self ^ operand : self;
   }
-  ShuffleFrame<T> frame{value, value, source};
-  warp_collective(mask, &frame, ShuffleOp<T, kind>::op, site);
-  return frame.result;
+}
+
+template <Shuffle kind, class T>
+typename Shuffled<T>::Type shuffle(unsigned mask, T value, unsigned operand, unsigned width, Site site) {
+  return read_lane<kind>(mask, value, shuffle_source(kind, operand, width, site), site);
 }
 
 struct VoteFrame {
@@ -159,7 +165,19 @@ T reduce(unsigned mask, T value, Site site) {
 }
 
 unsigned ballot(unsigned mask, bool predicate, const WarpOp& op, Site site);
+// Values match bit by bit.
+template <class T>
+unsigned long long match_bits(T value) {
+  unsigned long long bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  return bits;
+}
 unsigned match_any(unsigned mask, unsigned long long value, Site site);
+inline unsigned match_all(unsigned mask, unsigned long long value, int* all, Site site) {
+  const unsigned same = match_any(mask, value, site);
+  *all = same == mask;
+  return *all ? mask : 0;
+}
 extern const WarpOp ballot_op, any_op, all_op, sync_op;
 
 }  // namespace cuemu
@@ -200,15 +218,22 @@ inline int __all_sync(unsigned mask, int predicate, cuemu::Site site = cuemu::Si
   return cuemu::ballot(mask, predicate == 0, cuemu::all_op, site) == 0;
 }
 
-inline unsigned __match_any_sync(unsigned mask, int value, cuemu::Site site = cuemu::Site::here()) {
-  return cuemu::match_any(mask, static_cast<unsigned>(value), site);
-}
-inline unsigned __match_any_sync(unsigned mask, unsigned value, cuemu::Site site = cuemu::Site::here()) {
-  return cuemu::match_any(mask, value, site);
-}
-inline unsigned __match_any_sync(unsigned mask, unsigned long long value, cuemu::Site site = cuemu::Site::here()) {
-  return cuemu::match_any(mask, value, site);
-}
+#define CUEMU_MATCH(type)                                                                                         \
+  inline unsigned __match_any_sync(unsigned mask, type value, cuemu::Site site = cuemu::Site::here()) {           \
+    return cuemu::match_any(mask, cuemu::match_bits(value), site);                                                \
+  }                                                                                                               \
+  inline unsigned __match_all_sync(unsigned mask, type value, int* all, cuemu::Site site = cuemu::Site::here()) { \
+    return cuemu::match_all(mask, cuemu::match_bits(value), all, site);                                           \
+  }
+CUEMU_MATCH(int)
+CUEMU_MATCH(unsigned)
+CUEMU_MATCH(long)
+CUEMU_MATCH(unsigned long)
+CUEMU_MATCH(long long)
+CUEMU_MATCH(unsigned long long)
+CUEMU_MATCH(float)
+CUEMU_MATCH(double)
+#undef CUEMU_MATCH
 
 #define CUEMU_REDUCE(name, kind, type)                                                  \
   inline type name(unsigned mask, type value, cuemu::Site site = cuemu::Site::here()) { \

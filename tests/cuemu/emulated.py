@@ -13,6 +13,7 @@ ORDERS = ("forward", "reverse", "random:1", "random:2")
 FLAGS = (
     "-std=c++17 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown-pragmas -DNNZOO_CUEMU -pthread".split()
 )
+INCLUDE = [f"-I{ROOT / folder}" for folder in ("csrc", "csrc/cuemu/command/include", "tests/cuemu")]
 CXX = next(filter(shutil.which, ("g++", "c++", "clang++")), None)
 
 
@@ -21,11 +22,10 @@ def compile_library(directory, *extra):
     sources = [*(ROOT / "csrc/cuemu").glob("*.cpp"), *(ROOT / "tests/cuemu").glob("*.cu")]
     objects = [directory / f"{source.name}.o" for source in sources]
     compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]
-    include = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cuemu'}"]
 
     def compile_one(source, target):
         language = ["-x", "c++"] if source.suffix == ".cu" else []
-        command = [*compiler, *FLAGS, *extra, *include, *language, "-c", str(source), "-o", str(target)]
+        command = [*compiler, *FLAGS, *extra, *INCLUDE, *language, "-c", str(source), "-o", str(target)]
         subprocess.run(command, check=True, cwd=ROOT)
 
     with ThreadPoolExecutor(2) as pool:
@@ -39,7 +39,7 @@ def compiles(directory, text):
     """Whether a file that begins with the emulator's header and goes on with `text` is accepted."""
     source = directory / "kernel.cu"
     source.write_text(f'#include "cuemu/cuda.h"\n{text}\n')
-    command = [CXX, *FLAGS, f"-I{ROOT / 'csrc'}", "-x", "c++", "-c", str(source), "-o", str(directory / "kernel.o")]
+    command = [CXX, *FLAGS, *INCLUDE, "-x", "c++", "-c", str(source), "-o", str(directory / "kernel.o")]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 

@@ -4,9 +4,10 @@ import math
 
 import torch
 from torch import _VF
+from torch.compiler import is_compiling
 
 from nnzoo_fast import _compat
-from nnzoo_fast.backends import Backend
+from nnzoo_fast.backends import Backend, wants_gradients
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import STOCK, is_traceable, route
 from nnzoo_fast.operation import Operation
@@ -113,11 +114,18 @@ def _torch_lstm(input, h0, c0, weights, batch_sizes, bias, num_layers, dropout, 
 
 def stock(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional):
     args = (input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional)
-    if _compat.watched() and not _compat.is_jit_tracing():
-        return reference(*args)  # torch has neither batching rules nor forward derivatives for lstm
+    if _torch_lacks_lstm(input, weights, batch_sizes):
+        return reference(*args)
     if seed is None:
         return _torch_lstm(*args[:5], *args[6:], False)
     return _stock_with_seed(*args)
+
+
+def _torch_lacks_lstm(input, weights, batch_sizes) -> bool:
+    """torch's lstm has no batching rules or forward derivatives; compiled without its module, it can't be trained."""
+    if is_compiling():
+        return batch_sizes is None and wants_gradients(input, *weights)
+    return _compat.transformed()
 
 
 def _stock_with_seed(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional):

@@ -1,0 +1,5 @@
+// What files written for nvcc include; here all of it is one header.
+#pragma once
+
+#include "cuemu/cooperative_reduce.h"
+#include "cuemu/cuda.h"
