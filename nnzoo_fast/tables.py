@@ -48,6 +48,11 @@ def _cpuinfo() -> str:
 CPU = identity(_cpuinfo())
 
 
+def onednn_keeps_bf16() -> bool:
+    """Whether oneDNN, behind torch's operators, has bfloat16 products on this CPU that the kernels here don't match."""
+    return _compat.CPU_MULTIPLIES_BF16 and not (_extension.MULTIPLIES_BF16 and CPU in BF16_WINS_FROM)
+
+
 def gemm_pays(rows: int, multiply_adds: int, dtype: torch.dtype, training: bool = False) -> Verdict:
     """Whether a product of `rows` rows with so many multiply-adds is expected to beat stock torch on this CPU.
 
@@ -59,9 +64,9 @@ def gemm_pays(rows: int, multiply_adds: int, dtype: torch.dtype, training: bool 
         if rows == 1 and training:
             return False, "the weight's gradient is an outer product: stock torch writes it as fast"
         return True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked"
-    native = dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16
-    if native and not _extension.MULTIPLIES_BF16:
+    if dtype == torch.bfloat16 and onednn_keeps_bf16():
         return False, "stock torch uses this CPU's bfloat16 instructions"
+    native = dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16
     least = (BF16_WINS_FROM if native else WINS_FROM).get(CPU)
     if least is None:
         return False, "no measurements of this CPU are shipped: stock torch's GEMM is trusted"

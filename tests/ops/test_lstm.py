@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from torch.utils._pytree import tree_leaves
 
 import nnzoo_fast
-from nnzoo_fast import _compat, nn, ops
+from nnzoo_fast import _compat, _extension, nn, ops, tables
 from nnzoo_fast.ops.lstm.spec import SIZE_ERRORS, SPEC, call_of, packed_call
 from nnzoo_fast.random import keep_mask
 from nnzoo_fast.spec import Error, Maker, allowed_error, run_with_gradients
@@ -366,7 +366,13 @@ def test_bf16_inference_goes_where_the_cpu_multiplies_bf16(monkeypatch):
             return nnzoo_fast.explain(layer, input).chosen
 
     monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", True)
+    monkeypatch.setattr(tables, "CPU", ("AuthenticAMD", 25))
+    monkeypatch.setattr(_extension, "MULTIPLIES_BF16", False)
     assert chosen(layer, input) == "torch"
     assert chosen(layer, input, grad=True) == chosen(layer, packed) == chosen(layer.float(), input.float()) == "cpu"
-    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", False)
+    monkeypatch.setattr(_extension, "MULTIPLIES_BF16", True)
     assert chosen(layer.bfloat16(), input) == "cpu"
+    monkeypatch.setattr(tables, "CPU", ("GenuineIntel", 6))
+    assert chosen(layer, input) == "torch"
+    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", False)
+    assert chosen(layer, input) == "cpu"

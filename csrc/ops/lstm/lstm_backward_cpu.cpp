@@ -13,9 +13,11 @@ namespace {
 template <class S>
 class BackwardRun {
   using T = Compute<S>;
+  using F = Factor<S>;
+  using D = Element<F>;
   static constexpr int width = Vec<T>::width;
   // One block of the GEMM's depth: the weights' gradients need no memory for unfinished sums.
-  static constexpr std::int64_t chunk_rows = 2048 / static_cast<std::int64_t>(sizeof(T));
+  static constexpr std::int64_t chunk_rows = values_per_factor<F> * 2048 / static_cast<std::int64_t>(sizeof(F));
 
  public:
   explicit BackwardRun(const LstmBackward& args)
@@ -26,8 +28,8 @@ class BackwardRun {
         out_(args.shape.out()),
         sequence_(args.shape, scratch_),
         threads_(step_threads(args.shape, ceil_div(args.shape.hidden, width))),
-        recurrent_(ColumnPanels<T>::for_threads(gates_, out_, threads_)),
-        unprojection_(ColumnPanels<T>::for_threads(args.shape.projection, hidden_, threads_)) {}
+        recurrent_(ColumnPanels<F>::for_threads(gates_, out_, threads_)),
+        unprojection_(ColumnPanels<F>::for_threads(args.shape.projection, hidden_, threads_)) {}
 
   void run() {
     prepare();
@@ -56,25 +58,26 @@ class BackwardRun {
     const std::int64_t chunk = chunk_rows > batch ? chunk_rows : batch;
     convert(source(args_.c0), c0_ = scratch_.take<T>(batch * hidden_), batch * hidden_);
     convert(source(args_.grad_c_n), grad_c_ = scratch_.take<T>(batch * hidden_), batch * hidden_);
-    deltas_ = scratch_.take<T>(chunk * gates_);
-    kept_deltas_ = scratch_.take<T>(batch * gates_);
-    recurrent_.pack(Strided<S>{source(args_.weights.w_hh), 1, out_}, scratch_.take<T>(recurrent_.size()),
+    deltas_ = scratch_.take<D>(chunk * gates_);
+    kept_deltas_ = scratch_.take<D>(batch * gates_);
+    recurrent_.pack(Strided<S>{source(args_.weights.w_hh), 1, out_}, scratch_.take<F>(recurrent_.size()),
                     shape_.threads);
     if (shape_.projection > 0) {
-      grad_h_ = scratch_.take<T>(chunk * out_);
-      unprojected_ = scratch_.take<T>(chunk * hidden_);
-      unprojection_.pack(Strided<S>{source(args_.weights.w_hr), 1, hidden_}, scratch_.take<T>(unprojection_.size()),
+      grad_h_ = scratch_.take<D>(chunk * row_stride<F>(out_));
+      convert_rows<F>(static_cast<const S*>(nullptr), grad_h_, chunk, out_);
+      unprojected_ = scratch_.take<D>(chunk * hidden_);
+      unprojection_.pack(Strided<S>{source(args_.weights.w_hr), 1, hidden_}, scratch_.take<F>(unprojection_.size()),
                          shape_.threads);
     }
     if (args_.grad_input) {
-      w_ih_ = scratch_.take<T>(packed_size<T>(gates_, features));
-      pack_b<T>(Strided<S>{source(args_.weights.w_ih), 1, features}, gates_, features, w_ih_, shape_.threads);
+      w_ih_ = scratch_.take<F>(packed_size<F>(gates_, features));
+      pack_b<F>(Strided<S>{source(args_.weights.w_ih), 1, features}, gates_, features, w_ih_, shape_.threads);
     }
-    if (args_.grad_w_ih || args_.grad_w_hh) packed_deltas_ = scratch_.take<T>(packed_size<T>(chunk, gates_));
+    if (args_.grad_w_ih || args_.grad_w_hh) packed_deltas_ = scratch_.take<F>(packed_size<F>(chunk, gates_));
     if (args_.grad_w_ih) grad_w_ih_ = scratch_.take<T>(features * gates_);
     if (args_.grad_w_hh) {
       grad_w_hh_ = scratch_.take<T>(out_ * gates_);
-      previous_h_ = scratch_.take<T>(chunk * out_);
+      previous_h_ = scratch_.take<D>(chunk * out_);
     }
   }
 
@@ -88,16 +91,16 @@ class BackwardRun {
     return s < 0 || s >= shape_.steps ? 0 : sequence_.size(sequence_.step_at(s));
   }
   std::int64_t row_at(std::int64_t s) const { return sequence_.first_row(sequence_.step_at(s)); }
-  T* deltas_at(std::int64_t s) const { return deltas_ + (row_at(s) - rows_.begin) * gates_; }
+  D* deltas_at(std::int64_t s) const { return deltas_ + (row_at(s) - rows_.begin) * gates_; }
 
   void step(std::int64_t s, bool first_of_chunk, int thread, int count) {
     const std::int64_t n = size_at(s), after = size_at(s + 1);
-    const T* const deltas = first_of_chunk ? kept_deltas_ : deltas_at(s + 1);
+    const D* const deltas = first_of_chunk ? kept_deltas_ : deltas_at(s + 1);
     const auto arrive = [&](std::int64_t row, std::int64_t j, int lanes, Vec<T> grad) {
       if (row >= n) return store_grad_h0(row, j, lanes, grad);
       grad += Vec<T>::load(source(args_.grad_output) + (row_at(s) + row) * args_.grad_output_stride + j, lanes);
       if (shape_.projection > 0) {
-        grad.store(grad_h_ + (row_at(s) - rows_.begin + row) * out_ + j, lanes);
+        grad.store(grad_h_ + (row_at(s) - rows_.begin + row) * row_stride<F>(out_) + j, lanes);
       } else {
         cell(s, row, j, lanes, grad);
       }
@@ -112,9 +115,9 @@ class BackwardRun {
     }
     if (shape_.projection > 0) {
       team_barrier(count);
-      const T* const grad_h = grad_h_ + (row_at(s) - rows_.begin) * out_;
+      const D* const grad_h = grad_h_ + (row_at(s) - rows_.begin) * row_stride<F>(out_);
       unprojection_.multiply(
-          n, grad_h, out_, thread, count,
+          n, grad_h, row_stride<F>(out_), thread, count,
           [&](std::int64_t row, std::int64_t unit, int lanes, Vec<T> grad) { cell(s, row, unit, lanes, grad); });
     }
   }
@@ -131,7 +134,7 @@ class BackwardRun {
     T* const grad_c = grad_c_ + row * hidden_ + unit;
     const Vec<T> dc = fma(grad * o, fnma(tanh_c, tanh_c, one), Vec<T>::load(grad_c, count));
     (dc * f).store(grad_c, count);
-    T* const deltas = deltas_ + (at - rows_.begin) * gates_ + unit;
+    D* const deltas = deltas_ + (at - rows_.begin) * gates_ + unit;
     (dc * g * i * (one - i)).store(deltas, count);
     (dc * before * f * (one - f)).store(deltas + hidden_, count);
     (dc * i * fnma(g, g, one)).store(deltas + 2 * hidden_, count);
@@ -154,25 +157,25 @@ class BackwardRun {
     const std::int64_t rows = rows_.count, features = shape_.in_features;
     const int threads = shape_.threads;
     if (args_.grad_input) {
-      gemm<T>(rows, features, gates_, Strided<T>{deltas_, gates_, 1}, PackedB<T>{w_ih_, gates_, features},
+      gemm<F>(rows, features, gates_, Strided<D>{deltas_, gates_, 1}, PackedB<F>{w_ih_, gates_, features},
               Store<T>{target(args_.grad_input) + rows_.begin * features, features, args_.accumulate_input}, threads);
     }
     // Both weights' gradients are summed transposed, so that one packed copy of the deltas, the larger operand, serves
     // both.
-    const PackedB<T> deltas{packed_deltas_, rows, gates_};
-    if (packed_deltas_) pack_b<T>(Strided<T>{deltas_, 1, gates_}, rows, gates_, packed_deltas_, threads);
+    const PackedB<F> deltas{packed_deltas_, rows, gates_};
+    if (packed_deltas_) pack_b<F>(Strided<D>{deltas_, 1, gates_}, rows, gates_, packed_deltas_, threads);
     if (args_.grad_w_ih) {
-      gemm<T>(features, gates_, rows, Strided<S>{source(args_.input) + rows_.begin * features, 1, features}, deltas,
+      gemm<F>(features, gates_, rows, Strided<S>{source(args_.input) + rows_.begin * features, 1, features}, deltas,
               Store<T>{grad_w_ih_, gates_, accumulate_}, threads);
     }
     if (args_.grad_w_hh) {
       gather_previous_h(s, end);
-      gemm<T>(out_, gates_, rows, Strided<T>{previous_h_, 1, out_}, deltas, Store<T>{grad_w_hh_, gates_, accumulate_},
+      gemm<F>(out_, gates_, rows, Strided<D>{previous_h_, 1, out_}, deltas, Store<T>{grad_w_hh_, gates_, accumulate_},
               threads);
     }
     if (args_.grad_bias) sum_deltas(target(args_.grad_bias));
     if (args_.grad_w_hr) {
-      gemm<T>(out_, hidden_, rows, Strided<T>{grad_h_, 1, out_}, Strided<T>{unprojected_, 1, hidden_},
+      gemm<F>(out_, hidden_, rows, Strided<D>{grad_h_, 1, row_stride<F>(out_)}, Strided<D>{unprojected_, 1, hidden_},
               Store<T>{target(args_.grad_w_hr), hidden_, accumulate_}, threads);
     }
   }
@@ -181,7 +184,7 @@ class BackwardRun {
   void gather_previous_h(std::int64_t s, std::int64_t end) const {
     parallel_for(end - s, shape_.threads, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t now = s + first; now < s + last; ++now) {
-        T* to = previous_h_ + (row_at(now) - rows_.begin) * out_;
+        D* to = previous_h_ + (row_at(now) - rows_.begin) * out_;
         for (std::int64_t row = 0; row < size_at(now); ++row, to += out_) {
           if (row < size_at(now - 1)) {
             convert(source(args_.output) + (row_at(now - 1) + row) * args_.output_stride, to, out_);
@@ -252,12 +255,12 @@ class BackwardRun {
   Scratch scratch_;
   const Sequence sequence_;
   const int threads_;
-  ColumnPanels<T> recurrent_, unprojection_;
+  ColumnPanels<F> recurrent_, unprojection_;
   Sequence::Rows rows_{0, 0};  // of the chunk; deltas_, grad_h_, unprojected_ and previous_h_ start with its first one
   bool accumulate_ = false;
-  T *c0_, *grad_c_, *deltas_, *kept_deltas_;
-  T *packed_deltas_ = nullptr, *grad_w_ih_ = nullptr, *grad_w_hh_ = nullptr;
-  T *w_ih_ = nullptr, *previous_h_ = nullptr, *grad_h_ = nullptr, *unprojected_ = nullptr;
+  T *c0_, *grad_c_, *grad_w_ih_ = nullptr, *grad_w_hh_ = nullptr;
+  D *deltas_, *kept_deltas_, *previous_h_ = nullptr, *grad_h_ = nullptr, *unprojected_ = nullptr;
+  F *packed_deltas_ = nullptr, *w_ih_ = nullptr;
 };
 
 template <class T>

@@ -27,6 +27,8 @@ struct AddBias {
 template <class S>
 class ForwardRun {
   using T = Compute<S>;
+  using F = Factor<S>;
+  using D = Element<F>;
   static constexpr int width = Vec<T>::width;
   static constexpr std::int64_t chunk_rows =
       256;  // enough for the GEMM; few enough to still be in cache at their steps
@@ -40,7 +42,7 @@ class ForwardRun {
         sequence_(args.shape, scratch_),
         threads_(step_threads(args.shape, ceil_div(args.shape.hidden, width))),
         gate_weights_(out_, round_up(hidden_, width) * 4, 4),
-        projection_(ColumnPanels<T>::for_threads(hidden_, args.shape.projection, threads_)) {}
+        projection_(ColumnPanels<F>::for_threads(hidden_, args.shape.projection, threads_)) {}
 
   void run() {
     prepare();
@@ -66,17 +68,21 @@ class ForwardRun {
       const Vec<T> first = b_ih ? Vec<T>::load(b_ih + j, n) : Vec<T>::zero();
       (first + (b_hh ? Vec<T>::load(b_hh + j, n) : Vec<T>::zero())).store(bias_ + j, n);
     });
-    for (T*& h : h_) convert(static_cast<const S*>(args_.h0), h = scratch_.take<T>(batch * out_), batch * out_);
+    for (D*& h : h_) {
+      h = scratch_.take<D>(batch * row_stride<F>(out_));
+      convert_rows<F>(static_cast<const S*>(args_.h0), h, batch, out_);
+    }
     convert(static_cast<const S*>(args_.c0), c_ = scratch_.take<T>(batch * hidden_), batch * hidden_);
     gate_weights_.pack(GateColumns<T, S>{static_cast<const S*>(args_.weights.w_hh), hidden_, out_},
-                       scratch_.take<T>(gate_weights_.size()), shape_.threads);
+                       scratch_.take<F>(gate_weights_.size()), shape_.threads);
     if (shape_.projection > 0) {
-      unprojected_ = scratch_.take<T>(batch * hidden_);
+      unprojected_ = scratch_.take<D>(batch * row_stride<F>(hidden_));
+      convert_rows<F>(static_cast<const S*>(nullptr), unprojected_, batch, hidden_);
       projection_.pack(Strided<S>{static_cast<const S*>(args_.weights.w_hr), hidden_, 1},
-                       scratch_.take<T>(projection_.size()), shape_.threads);
+                       scratch_.take<F>(projection_.size()), shape_.threads);
     }
-    w_ih_ = scratch_.take<T>(packed_size<T>(shape_.in_features, gates));
-    pack_b<T>(Strided<S>{static_cast<const S*>(args_.weights.w_ih), shape_.in_features, 1}, shape_.in_features, gates,
+    w_ih_ = scratch_.take<F>(packed_size<F>(shape_.in_features, gates));
+    pack_b<F>(Strided<S>{static_cast<const S*>(args_.weights.w_ih), shape_.in_features, 1}, shape_.in_features, gates,
               w_ih_, shape_.threads);
     if (!args_.gates) chunk_gates_ = scratch_.take<T>((chunk_rows > batch ? chunk_rows : batch) * gates);
   }
@@ -86,7 +92,7 @@ class ForwardRun {
     const S* input = static_cast<const S*>(args_.input) + rows.begin * features;
     chunk_begin_ = args_.gates ? 0 : rows.begin;
     if (args_.gates) chunk_gates_ = static_cast<T*>(args_.gates);
-    gemm<T>(rows.count, gates, features, Strided<S>{input, features, 1}, PackedB<T>{w_ih_, features, gates},
+    gemm<F>(rows.count, gates, features, Strided<S>{input, features, 1}, PackedB<F>{w_ih_, features, gates},
             AddBias<T>{chunk_gates_ + (rows.begin - chunk_begin_) * gates, gates, bias_}, shape_.threads);
   }
 
@@ -94,13 +100,13 @@ class ForwardRun {
     const std::int64_t t = sequence_.step_at(s), n = sequence_.size(t);
     const Range share = split_range(gate_weights_.panels, thread, count);
     for (std::int64_t p = share.begin; p < share.end; ++p) {
-      multiply_panel<T, 4>(n, out_, h_[s & 1], out_, gate_weights_.panel(p), [&](std::int64_t row, const T* sums) {
-        cell(s, sequence_.first_row(t), row, p * width, sums);
-      });
+      multiply_panel<F, 4>(
+          n, out_, h_[s & 1], row_stride<F>(out_), gate_weights_.panel(p),
+          [&](std::int64_t row, const T* sums) { cell(s, sequence_.first_row(t), row, p * width, sums); });
     }
     if (shape_.projection > 0) {
       team_barrier(count);
-      projection_.multiply(n, unprojected_, hidden_, thread, count,
+      projection_.multiply(n, unprojected_, row_stride<F>(hidden_), thread, count,
                            [&](std::int64_t row, std::int64_t j, int lanes, Vec<T> h) {
                              store_h(s, sequence_.first_row(t) + row, row, j, lanes, h);
                            });
@@ -128,7 +134,7 @@ class ForwardRun {
       c.store(static_cast<T*>(args_.cells) + (first_row + row) * hidden_ + unit, count);
     }
     if (shape_.projection > 0) {
-      h.store(unprojected_ + row * hidden_ + unit, count);
+      h.store(unprojected_ + row * row_stride<F>(hidden_) + unit, count);
     } else {
       store_h(s, first_row + row, row, unit, count, h);
     }
@@ -139,8 +145,8 @@ class ForwardRun {
                             Vec<T> h) {
     S* const to = static_cast<S*>(args_.output) + output_row * args_.output_stride + j;
     h.store(to, count);
-    if constexpr (sizeof(S) != sizeof(T)) h = Vec<T>::load(to, count);
-    h.store(h_[(s + 1) & 1] + row * out_ + j, count);
+    if constexpr (sizeof(S) != sizeof(D)) h = Vec<T>::load(to, count);
+    h.store(h_[(s + 1) & 1] + row * row_stride<F>(out_) + j, count);
   }
 
   void finish() {
@@ -152,7 +158,7 @@ class ForwardRun {
       if (!shape_.reverse) {
         while (sequence_.size(steps - 1) <= row) --steps;
       }
-      convert(h_[steps & 1] + row * out_, static_cast<S*>(args_.h_n) + row * out_, out_);
+      convert(h_[steps & 1] + row * row_stride<F>(out_), static_cast<S*>(args_.h_n) + row * out_, out_);
     }
   }
 
@@ -162,8 +168,10 @@ class ForwardRun {
   Scratch scratch_;
   const Sequence sequence_;
   const int threads_;
-  ColumnPanels<T> gate_weights_, projection_;
-  T *bias_, *h_[2], *c_, *w_ih_, *unprojected_ = nullptr;
+  ColumnPanels<F> gate_weights_, projection_;
+  T *bias_, *c_;
+  D *h_[2], *unprojected_ = nullptr;
+  F* w_ih_;
   T* chunk_gates_ = nullptr;  // [., 4 * hidden] pre-activations, from row chunk_begin_ on
   std::int64_t chunk_begin_ = 0;
 };

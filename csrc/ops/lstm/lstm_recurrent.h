@@ -20,10 +20,12 @@ constexpr int tile_rows = 3;
 constexpr int tile_rows = 2;
 #endif
 
-// out[i][v] = sum over k of a[i * a_stride + k] * panel[k][v].
-template <class T, int rows, int vectors>
-__attribute__((noinline)) void multiply_rows(std::int64_t depth, const T* a, std::int64_t a_stride, const T* panel,
-                                             T* out) {
+// out[i][v] = sum over k of a[i * a_stride + k] * panel[k][v]. Rows of `a` are whole factors F: behind an odd depth of
+// bfloat16 lies a zero.
+template <class F, int rows, int vectors>
+__attribute__((noinline)) void multiply_rows(std::int64_t depth, const Element<F>* a, std::int64_t a_stride,
+                                             const F* panel, Sum<F>* out) {
+  using T = Sum<F>;
   constexpr int width = Vec<T>::width;
   Vec<T> sum[rows][vectors];
 #pragma GCC unroll 8
@@ -31,13 +33,14 @@ __attribute__((noinline)) void multiply_rows(std::int64_t depth, const T* a, std
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) sum[i][v] = Vec<T>::zero();
   }
-  for (std::int64_t k = 0; k < depth; ++k, panel += vectors * width) {
-    Vec<T> b[vectors];
+  const std::int64_t end = factors<F>(depth) * values_per_factor<F>;
+  for (std::int64_t k = 0; k < end; k += values_per_factor<F>, panel += vectors * width) {
+    Vec<F> b[vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) b[v] = Vec<T>::load(panel + v * width);
+    for (int v = 0; v < vectors; ++v) b[v] = Vec<F>::load(panel + v * width);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
-      const Vec<T> x = Vec<T>::set(a[i * a_stride + k]);
+      const Vec<F> x = Vec<F>::set(*reinterpret_cast<const F*>(a + i * a_stride + k));
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
     }
@@ -49,38 +52,38 @@ __attribute__((noinline)) void multiply_rows(std::int64_t depth, const T* a, std
   }
 }
 
-template <class T, int vectors, int rows = tile_rows>
-NNZOO_INLINE void multiply_rows_of(int count, std::int64_t depth, const T* a, std::int64_t a_stride, const T* panel,
-                                   T* out) {
+template <class F, int vectors, int rows = tile_rows>
+NNZOO_INLINE void multiply_rows_of(int count, std::int64_t depth, const Element<F>* a, std::int64_t a_stride,
+                                   const F* panel, Sum<F>* out) {
   if constexpr (rows > 1) {
-    if (count < rows) return multiply_rows_of<T, vectors, rows - 1>(count, depth, a, a_stride, panel, out);
+    if (count < rows) return multiply_rows_of<F, vectors, rows - 1>(count, depth, a, a_stride, panel, out);
   }
-  multiply_rows<T, rows, vectors>(depth, a, a_stride, panel, out);
+  multiply_rows<F, rows, vectors>(depth, a, a_stride, panel, out);
 }
 
 // One panel's product with all `n` rows; `finish(row, sums)` gets each row's `vectors` * width sums. Rows are cut into
 // tiles of nearly equal height, since a low last tile would wait for the panel rather than for its own arithmetic.
-template <class T, int vectors, class Finish>
-NNZOO_INLINE void multiply_panel(std::int64_t n, std::int64_t depth, const T* a, std::int64_t a_stride, const T* panel,
-                                 const Finish& finish) {
-  constexpr int columns = vectors * Vec<T>::width;
-  alignas(64) T tile[tile_rows * columns];
+template <class F, int vectors, class Finish>
+NNZOO_INLINE void multiply_panel(std::int64_t n, std::int64_t depth, const Element<F>* a, std::int64_t a_stride,
+                                 const F* panel, const Finish& finish) {
+  constexpr int columns = vectors * Vec<F>::width;
+  alignas(64) Sum<F> tile[tile_rows * columns];
   const int tiles = static_cast<int>(ceil_div(n, tile_rows));
   for (int index = 0; index < tiles; ++index) {
     const Range rows = split_range(n, index, tiles);
     const int count = static_cast<int>(rows.end - rows.begin);
-    multiply_rows_of<T, vectors>(count, depth, a + rows.begin * a_stride, a_stride, panel, tile);
+    multiply_rows_of<F, vectors>(count, depth, a + rows.begin * a_stride, a_stride, panel, tile);
     for (int i = 0; i < count; ++i) finish(rows.begin + i, tile + i * columns);
   }
 }
 
 // Weights as panels of 1, 2 or 4 vectors of columns; `for_threads` makes them as wide as leaves every thread its share.
-template <class T>
+template <class F>
 struct ColumnPanels {
-  static constexpr int width = Vec<T>::width;
+  static constexpr int width = Vec<F>::width;
   std::int64_t depth, columns, panels;
   int vectors;
-  T* data = nullptr;
+  F* data = nullptr;
 
   ColumnPanels(std::int64_t depth, std::int64_t columns, int vectors)
       : depth(depth), columns(columns), panels(ceil_div(columns, vectors * width)), vectors(vectors) {}
@@ -93,12 +96,12 @@ struct ColumnPanels {
     return {depth, columns, best};
   }
 
-  std::int64_t size() const { return panels * vectors * width * depth; }
-  const T* panel(std::int64_t index) const { return data + index * vectors * width * depth; }
+  std::int64_t size() const { return panels * vectors * width * factors<F>(depth); }
+  const F* panel(std::int64_t index) const { return data + index * vectors * width * factors<F>(depth); }
 
   // `b` is an operand of gemm_pack.h, depth x columns.
   template <class B>
-  void pack(const B& b, T* memory, int threads) {
+  void pack(const B& b, F* memory, int threads) {
     data = memory;
     parallel_for(panels, threads, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) {
@@ -111,7 +114,7 @@ struct ColumnPanels {
 
   // This thread's share of a [n, depth] @ weights; finish(row, column, count, sum) gets every vector of the result.
   template <class Finish>
-  void multiply(std::int64_t n, const T* a, std::int64_t a_stride, int thread, int threads,
+  void multiply(std::int64_t n, const Element<F>* a, std::int64_t a_stride, int thread, int threads,
                 const Finish& finish) const {
     const Range share = split_range(panels, thread, threads);
     for (std::int64_t p = share.begin; p < share.end; ++p) {
@@ -137,17 +140,17 @@ struct ColumnPanels {
   void pack_panel(const B& b, std::int64_t p) {
     const std::int64_t column = p * each * width, left = columns - column;
     const int count = static_cast<int>(left < each * width ? left : each * width);
-    b.template pack<each * width>(column, count, 0, depth, data + p * each * width * depth);
+    b.template pack<each * width>(column, count, 0, depth, data + p * each * width * factors<F>(depth));
   }
 
   template <int each, class Finish>
-  NNZOO_INLINE void run_panel_of(std::int64_t p, std::int64_t n, const T* a, std::int64_t a_stride,
+  NNZOO_INLINE void run_panel_of(std::int64_t p, std::int64_t n, const Element<F>* a, std::int64_t a_stride,
                                  const Finish& finish) const {
     const std::int64_t first = p * each * width;
-    multiply_panel<T, each>(n, depth, a, a_stride, panel(p), [&](std::int64_t row, const T* sums) {
+    multiply_panel<F, each>(n, depth, a, a_stride, panel(p), [&](std::int64_t row, const Sum<F>* sums) {
       for (std::int64_t v = 0, column = first; v < each && column < columns; ++v, column += width) {
         const int count = static_cast<int>(columns - column < width ? columns - column : width);
-        finish(row, column, count, Vec<T>::load(sums + v * width));
+        finish(row, column, count, Vec<Sum<F>>::load(sums + v * width));
       }
     });
   }

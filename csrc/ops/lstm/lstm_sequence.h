@@ -48,12 +48,28 @@ NNZOO_INLINE void for_each_vector_of(std::int64_t first, std::int64_t last, cons
   for_each_vector<T>(last - first, [&](std::int64_t i, int count) { vector(first + i, count); });
 }
 
+// Elements from one row of `columns` to the next, where rows are whole factors F.
+template <class F>
+std::int64_t row_stride(std::int64_t columns) {
+  return factors<F>(columns) * values_per_factor<F>;
+}
+
 // to[i] = from[i], converted; zeros if `from` is null.
 template <class From, class To>
 void convert(const From* from, To* to, std::int64_t count) {
   using T = Compute<To>;
   for_each_vector<T>(
       count, [&](std::int64_t i, int n) { (from ? Vec<T>::load(from + i, n) : Vec<T>::zero()).store(to + i, n); });
+}
+
+// convert() for `rows` rows of which each begins a new factor F: behind an odd row of bfloat16 lies a zero.
+template <class F, class From>
+void convert_rows(const From* from, Element<F>* to, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t stride = row_stride<F>(columns);
+  for (std::int64_t row = 0; row < rows; ++row, to += stride) {
+    convert(from ? from + row * columns : nullptr, to, columns);
+    for (std::int64_t j = columns; j < stride; ++j) to[j] = Element<F>{};
+  }
 }
 
 // Threads for the steps of one direction: a barrier ends each, so a thread must have enough work between two of them.

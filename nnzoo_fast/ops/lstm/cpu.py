@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from nnzoo_fast import _compat, _extension
+from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
 from nnzoo_fast.ops.lstm import layers
 from nnzoo_fast.ops.lstm.weights import per_direction
+from nnzoo_fast.tables import onednn_keeps_bf16
 
 
 def supports(input, h0, c0, weights, batch_sizes, *settings) -> Verdict:
@@ -16,13 +17,13 @@ def supports(input, h0, c0, weights, batch_sizes, *settings) -> Verdict:
 
 def pays(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional) -> Verdict:
     if _onednn_wins(input, weights, batch_sizes, seed, bias, num_layers * (2 if bidirectional else 1)):
-        return False, "oneDNN, behind torch's operator, multiplies in bfloat16 on this CPU; these kernels in float32"
+        return False, "oneDNN, behind torch's operator, uses bfloat16 products of this CPU that these kernels have not"
     return True, "whole sequence in one kernel: packed recurrent weights, gates applied in the cache"
 
 
 def _onednn_wins(input, weights, batch_sizes, seed, bias, directions) -> bool:
     """Inference only: torch can't differentiate oneDNN's backward, so its training has no double backward."""
-    if input.dtype != torch.bfloat16 or not _compat.CPU_MULTIPLIES_BF16 or not torch.backends.mkldnn.enabled:
+    if input.dtype != torch.bfloat16 or not onednn_keeps_bf16() or not torch.backends.mkldnn.enabled:
         return False
     onednn_takes_it = batch_sizes is None and per_direction(len(weights), bias, directions) in (2, 4)
     return onednn_takes_it and seed is None and not wants_gradients(input, *weights)
