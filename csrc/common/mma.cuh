@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "common/matrix_copy.cuh"
 #include "common/site.cuh"
 
 namespace nnzoo {
@@ -39,6 +40,19 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const std::uint32_t 
 #endif
 }
 
+// The same with halves for c and d: registers {row, row + 8}, each columns {2 * column, +1}.
+__device__ __forceinline__ void mma_m16n8k16(std::uint32_t (&d)[2], const std::uint32_t (&a)[4],
+                                             const std::uint32_t (&b)[2], const std::uint32_t (&c)[2],
+                                             __half NNZOO_SITE) {
+#ifdef NNZOO_CUEMU
+  cuemu::mma_m16n8k16_f16(d, a, b, c, site);
+#else
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3,%4,%5}, {%6,%7}, {%8,%9};"
+               : "=r"(d[0]), "=r"(d[1])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]));
+#endif
+}
+
 // The same with a: [16, 8] and b: [8, 8] in tf32: float32 rounded to 10 bits of mantissa (see to_tf32).
 __device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
                                                  const std::uint32_t (&b)[2], const float (&c)[4] NNZOO_SITE) {
@@ -60,33 +74,6 @@ __device__ __forceinline__ std::uint32_t to_tf32(float value) {
   std::uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
   return bits;
-#endif
-}
-
-// Loads four 8x8 matrices of 16-bit elements from shared memory: lane i gives the 16-byte aligned address of row i % 8
-// of matrix i / 8, and receives elements {2 * (lane % 4), +1} of row lane / 4 of each matrix.
-__device__ __forceinline__ void ldmatrix_x4(std::uint32_t (&registers)[4], const void* row NNZOO_SITE) {
-#ifdef NNZOO_CUEMU
-  cuemu::ldmatrix(registers, 4, false, row, site);
-#else
-  std::uint32_t address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
-               : "r"(address)
-               : "memory");
-#endif
-}
-
-// The same, but each 8x8 matrix arrives transposed: a lane receives elements {2 * (lane % 4), +1} of column lane / 4.
-__device__ __forceinline__ void ldmatrix_x4_transposed(std::uint32_t (&registers)[4], const void* row NNZOO_SITE) {
-#ifdef NNZOO_CUEMU
-  cuemu::ldmatrix(registers, 4, true, row, site);
-#else
-  std::uint32_t address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
-               : "r"(address)
-               : "memory");
 #endif
 }
 

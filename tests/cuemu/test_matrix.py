@@ -1,5 +1,6 @@
 """Tensor-core instructions, alone and in a matrix product."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,3 +42,28 @@ def test_matmul_on_tensor_cores(kernels, order):
     assert torch.allclose(c, a.float() @ b.float(), atol=1e-3)
     kernels.matmul_on_tensor_cores(*bits, c.numpy(), 128, 0)
     assert not torch.allclose(c, a.float() @ b.float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("depth, types", [(32, "bb"), (32, "Bb"), (32, "BB"), (16, "bb")])
+def test_mma_of_bytes(kernels, order, depth, types):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 256, (16, depth), dtype=np.uint8), rng.integers(0, 256, (depth, 8), dtype=np.uint8)
+    c, d = rng.integers(-(2**31), 2**31, (16, 8)).astype(np.int32), np.zeros((16, 8), np.int32)
+    kernels.run_mma_of_bytes(a, b, c, d, depth, types.count("B"))
+    products = a.view(types[0]).astype(np.int64) @ b.view(types[1]).astype(np.int64)
+    assert (d == (products + c).astype(np.int32)).all()
+
+
+def test_mma_in_halves(kernels, order):
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.integers(-4, 5, shape).astype(np.float16) for shape in ((16, 16), (16, 8), (16, 8)))
+    d = np.zeros((16, 8), np.float16)
+    kernels.run_mma_in_halves(a, b, c, d)
+    assert (d == a @ b + c).all()
+
+
+def test_copies_of_matrices(kernels, order):
+    values, out = np.arange(256, dtype=np.float16).reshape(4, 8, 8), np.zeros((6, 4, 8, 8), np.float16)
+    kernels.run_copy_matrices(values, out)
+    for way, transposed in enumerate((False, True, True, False, False, True)):
+        assert (out[way] == (values.transpose(0, 2, 1) if transposed else values)).all(), way
