@@ -7,6 +7,6 @@ from setuptools import setup
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a PEP 517 front end does not put it there
 
-from build_support.command import NinjaBuild, extensions
+from build_support.command import BuildPython, NinjaBuild, extensions
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": NinjaBuild})
+setup(ext_modules=extensions(), cmdclass={"build_ext": NinjaBuild, "build_py": BuildPython})

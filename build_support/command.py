@@ -1,4 +1,4 @@
-"""setuptools' `build_ext`, done by ninja."""
+"""setuptools' `build_ext`, done by ninja, and a `build_py` that ships the emulator's sources."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 from build_support.settings import BuildError, Settings
 from build_support.toolchain import find_cxx, find_nvcc
@@ -52,6 +53,24 @@ def _pure_python(reason: str) -> list[str]:
 
 def _module_name(extension: Extension) -> str:
     return extension.name.rpartition(".")[2]
+
+
+class BuildPython(build_py):
+    """Puts csrc/cuemu into the package: `nnzoo-fast cuemu` compiles it where it runs, beside a user's kernel."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._emulator():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), *(str(target) for _, target in self._emulator())]
+
+    def _emulator(self) -> list[tuple[Path, Path]]:
+        sources = (path for path in sorted((ROOT / "csrc" / "cuemu").rglob("*")) if path.is_file())
+        return [(path, Path(self.build_lib, PACKAGE, "cuemu", path.relative_to(ROOT))) for path in sources]
 
 
 class NinjaBuild(build_ext):

@@ -1,4 +1,4 @@
-"""The command `nnzoo-fast`: info, verify and bench."""
+"""The command `nnzoo-fast`: info, verify, bench and cuemu."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from rich.table import Table
 
 from nnzoo_fast import _extension, machine, verify
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND
+from nnzoo_fast.cuemu.command import app as cuemu_app
 from nnzoo_fast.explain import explain, reached_by
 from nnzoo_fast.spec import Maker, OpSpec, all_specs
 
 app = typer.Typer(help="Fast neural-network layers with the same answers as PyTorch.", no_args_is_help=True)
+app.add_typer(cuemu_app, name="cuemu")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
