@@ -1,6 +1,7 @@
 """Wheels, source distributions and editable installs, built as a stranger's pip builds them: in isolated environments
 that hold no torch. Slow; most tests build a toy project, this project's build around one small kernel."""
 
+import json
 import os
 import re
 import shutil
@@ -128,6 +129,8 @@ def test_sdist_gives_a_relocatable_wheel_without_torch(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         module = archive.read("nnzoo_fast/_C" + SUFFIX)
+    emulator = {f"nnzoo_fast/cuemu/{source}" for source in sources if source.startswith("csrc/cuemu/")}
+    assert len(emulator) > 50 and emulator <= names
     assert {"nnzoo_fast/py.typed", *(source for source in sources if source.startswith("nnzoo_fast/"))} <= names
     assert not [name for name in names if name.startswith(("csrc", "tests", "build_support")) or "_cuemu" in name]
     assert f"{sys.implementation.cache_tag.replace('cpython-', 'cp')}-linux" in wheel.name
@@ -186,6 +189,36 @@ def test_pure_python_wheel_works_and_warns_once(how, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("RuntimeWarning") == 1 and "nnzoo_fast._C is not part of this installation" in done.stderr
+
+
+def test_installed_command_checks_a_strangers_kernel(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "nnzoo_fast", source / "nnzoo_fast", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copytree(ROOT / "csrc" / "cuemu", source / "csrc" / "cuemu")
+    for name in BUILD_FILES:
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
+    wheel, _ = pip_wheel(source, tmp_path / "wheel", NNZOO_BUILD_CPU="0")
+    installed = unpack(wheel, tmp_path / "installed")
+    shutil.rmtree(source)
+    code = f"""
+        import os
+        import numpy
+        os.environ["XDG_CACHE_HOME"] = {str(tmp_path / "cache")!r}
+        from nnzoo_fast import cli, cuemu
+        assert cuemu.__file__.startswith({str(installed)!r})
+        numpy.save("x.npy", numpy.arange(1000, dtype=numpy.float32))
+        numpy.save("sums.npy", numpy.zeros(4, numpy.float32))
+        launch = ["--kernel", "reduce", "--grid", "4", "--block", "128", "--smem", "512"]
+        words = [*launch, "--args", "x.npy", "sums.npy", "u32:1000", "--save", "after", "--json"]
+        try:
+            cli.main(["cuemu", "check", {str(ROOT / "tests/cuemu/student/reduction.cu")!r}, *words])
+        except SystemExit as leaving:
+            assert leaving.code == 0
+        assert numpy.load("after/sums.npy").sum() == 499500
+    """
+    done = run_python(code, installed)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["findings"] == []
 
 
 @pytest.mark.parametrize("knows_its_target", [False, True], ids=["dead", "cannot compile"])
