@@ -2,8 +2,8 @@
 
     csrc/ops/<op>/<op>_cpu.cpp        once per ISA                        -> _C
     csrc/ops/<op>/<op>_bind.cpp       once; sees pybind11                 -> _C
-    csrc/ops/<op>/<op>_cuda.cu        by nvcc, or by g++ through cuemu    -> _cuda, _cuemu
-    csrc/ops/<op>/<op>_cuda_bind.cpp  once per CUDA module; sees pybind11 -> _cuda, _cuemu
+    csrc/ops/<op>/<op>_cuda.cu        by nvcc, or by g++ through cuemu    -> _cuda, _cuemu, _cuemu_check
+    csrc/ops/<op>/<op>_cuda_bind.cpp  once per CUDA module; sees pybind11 -> _cuda, _cuemu, _cuemu_check
     csrc/common/*.cpp                 once                                -> _C, and bind.cpp in all
 
 Paths are relative to the project's root, where ninja runs, so that a compiler cache serves every checkout. Only files
@@ -58,14 +58,20 @@ class NinjaFile:
     _edges: set[Path] = field(default_factory=set)
 
     def write(self, modules: Iterable[str]) -> Path:
-        """Writes build.ninja for `modules`, a selection of "_C", "_cuda" and "_cuemu", and returns its path."""
+        """Writes build.ninja for `modules`, a selection of "_C", "_cuda", "_cuemu" and "_cuemu_check", and returns its
+        path."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / "build.ninja"
         with path.open("w") as stream:
             self._ninja = Writer(stream, width=120)
             self._rules("_cuda" in modules)
             for module in modules:
-                {"_C": self._cpu_module, "_cuda": self._cuda_module, "_cuemu": self._cuemu_module}[module]()
+                {
+                    "_C": self._cpu_module,
+                    "_cuda": self._cuda_module,
+                    "_cuemu": self._cuemu_module,
+                    "_cuemu_check": self._cuemu_check_module,
+                }[module]()
         return path
 
     def module_path(self, module: str) -> Path:
@@ -135,6 +141,16 @@ class NinjaFile:
         for source in self._sources("ops/*/*_cuda.cu"):
             objects.append(self._compile(source, "cuemu", [*flags, *fused, "-x", "c++"]))
         self._link("_cuemu", "link", [self._compile_common(BIND), *objects])
+
+    def _cuemu_check_module(self) -> None:
+        """Kernels in check mode. What is not checked comes first: csrc/cuemu/check/README.md says why."""
+        flags = ["-DNNZOO_CUEMU", "-DNNZOO_CUDA_MODULE=_cuemu_check", "-Wno-unknown-pragmas"]
+        sources = [*self._cuda_bindings(), *self._sources("cuemu/*.cpp"), *self._sources("cuemu/check/*.cpp")]
+        objects = [self._compile(source, "cuemu_check", flags) for source in sources]
+        flags += (self.root / "csrc/cuemu/check/flags").read_text().split()
+        for source in self._sources("ops/*/*_cuda.cu"):
+            objects.append(self._compile(source, "cuemu_check", [*flags, "-x", "c++"]))
+        self._link("_cuemu_check", "link", [self._compile_common(BIND), *objects])
 
     def _sources(self, pattern: str) -> list[Path]:
         return sorted(path.relative_to(self.root) for path in (self.root / "csrc").glob(pattern))

@@ -27,6 +27,10 @@ void cuemu_check_buffer(const void* address, size_t bytes, int initialised, cons
     session->global_memory().add(reinterpret_cast<std::uintptr_t>(address), bytes, initialised != 0, name);
 }
 
+void cuemu_check_written(const void* address, size_t bytes) {
+  if (auto* session = owned_session().get()) session->host_writes(address, bytes);
+}
+
 void cuemu_check_forget(const void* address) {
   if (auto* session = owned_session().get()) session->global_memory().remove(reinterpret_cast<std::uintptr_t>(address));
 }

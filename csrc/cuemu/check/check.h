@@ -22,6 +22,9 @@ CUEMU_CHECK_API void cuemu_check_begin(void);
 // A buffer that overlaps earlier ones replaces them.
 CUEMU_CHECK_API void cuemu_check_buffer(const void* address, size_t bytes, int initialised, const char* name);
 
+// Tells the session that the host has written these bytes of a buffer.
+CUEMU_CHECK_API void cuemu_check_written(const void* address, size_t bytes);
+
 // Forgets the buffer that begins at `address`.
 CUEMU_CHECK_API void cuemu_check_forget(const void* address);
 

@@ -95,6 +95,14 @@ void Session::note(Fault fault, const std::string& message, Place place) {
   if (current_block->current()) finding->thread = to_index(current_block->current()->index);
 }
 
+void Session::host_writes(const void* address, std::size_t bytes) {
+  auto begin = reinterpret_cast<std::uintptr_t>(address);
+  Region* region = bytes ? global_.find(begin, bytes) : nullptr;
+  if (!region) return;
+  Access written{order_.tick(), 0, 0, 0, 0, 0};
+  region->shadow.visit(begin - region->begin, bytes, [&](Cell& cell, std::size_t) { cell.write = written; });
+}
+
 void Session::race_is_meant(const void* address, std::size_t bytes) {
   auto begin = reinterpret_cast<std::uintptr_t>(address);
   std::uintptr_t& end = meant_races_[begin];

@@ -40,6 +40,9 @@ class Session : public Observer {
   void index_outside(const char* array_type, long long index, Place place);
   void fence();
 
+  // Between launches.
+  void host_writes(const void* address, std::size_t bytes);
+
   // Annotations (annotate.h).
   void race_is_meant(const void* address, std::size_t bytes);
 
