@@ -12,8 +12,9 @@ def tune_allocator(enable: bool = True) -> bool:
     """Make glibc keep freed memory for the next tensor instead of returning it to the system.
 
     By default each tensor above 32 MB is mapped anew, and every call that returns one pays a page fault per 4 KB.
-    Tuned, the process keeps its peak memory until it ends. It changes the whole process, NumPy included, so nothing
-    calls it for you; when two libraries are compared, both must run with the same setting.
+    Tuned, the process keeps its peak memory until it ends, plus, before glibc 2.38, a few tensors of each size: their
+    first calls still map. It changes the whole process, NumPy included, so nothing calls it for you; when two libraries
+    are compared, both must run with the same setting.
 
     Args:
         enable: False sets fixed thresholds near those that glibc's adaptive rule reaches (map above 32 MB, trim above

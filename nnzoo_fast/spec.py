@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import math
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
+
+import nnzoo_fast
 
 
 @dataclass
@@ -73,11 +75,13 @@ class Sample:
     """A call worth checking; `make(maker)` builds it. `id` says what is special about it: `"M1-K17-nobias"`.
 
     `long` calls take so many steps that only compiled kernels are asked, no interpreter and no emulator.
+    `ill_conditioned` calls magnify rounding until one run of stock torch is no measure of its error: see `neighbours`.
     """
 
     id: str
     make: Callable[[Maker], Call]
     long: bool = False
+    ill_conditioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,74 @@ def allowed_error(stock: Error, dtype: torch.dtype, length: int) -> Error:
         bound = 8 * math.sqrt(max(length, 1)) * eps
         return Error(bound, bound)
     return Error(2 * stock.frobenius + 4 * eps, 2 * stock.largest + 4 * eps)
+
+
+def neighbours(call: Call, dtype: torch.dtype, count: int = 32) -> Iterator[Call]:
+    """`call` in `dtype` (float32 for float64) with each floating value moved by up to two units in the last place.
+
+    Where a call is ill conditioned, its error is a few roundings magnified a thousand times, and two equally good
+    programs differ by more than 2, in either direction. Stock torch's error is then the largest of several runs.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        steps = torch.randint(-2, 3, tensor.shape, generator=generator).to(tensor.device)
+        moved = tensor.detach().double() * (1 + steps * torch.finfo(tensor.dtype).eps)
+        return moved.to(tensor.dtype).requires_grad_(tensor.requires_grad)
+
+    for _ in range(count):
+        yield call.as_dtype(torch.float32 if dtype == torch.float64 else dtype).map(move)
+
+
+def allowed_errors(
+    errors: Sequence[Error], dtype: torch.dtype, length: int, drawn: Sequence[Sequence[Error]] = ()
+) -> list[Error]:
+    """The promise P2 for each result of a call, given stock torch's errors.
+
+    Args:
+        drawn: of an ill-conditioned call, the errors on its `neighbours`. In float64, where stock torch may be the very
+            program that the oracle is, these are float32's, and count scaled from one eps to the other.
+    """
+    allowed = [allowed_error(error, dtype, length) for error in errors]
+    if not drawn:
+        return allowed
+    eps = torch.finfo(dtype).eps
+    measured = torch.finfo(torch.float32).eps if dtype == torch.float64 else eps
+    drawn = [[_times(eps / measured, error) for error in others] for others in drawn]
+    return [
+        Error(
+            max(least.frobenius, *(2 * error.frobenius + 4 * eps for error in same)),
+            max(least.largest, *(2 * error.largest + 4 * eps for error in same)),
+        )
+        for least, *same in zip(allowed, errors, *drawn, strict=True)
+    ]
+
+
+def _times(factor: float, error: Error) -> Error:
+    return Error(factor * error.frobenius, factor * error.largest)
+
+
+def oracle_and_stock(spec: OpSpec, call: Call) -> tuple[tuple[list, list], tuple[list, list]]:
+    """Outputs and gradients of the reference in float64, and of stock torch."""
+    with nnzoo_fast.backend("reference"):
+        oracle = run_with_gradients(spec.function, call.as_dtype(torch.float64))
+    return oracle, run_with_gradients(spec.stock, call)
+
+
+def errors_of(found: tuple[list, list], oracle: tuple[list, list]) -> list[Error]:
+    """Of each output, then of each gradient."""
+    return [Error.of(*pair) for pair in zip(sum(found, []), sum(oracle, []), strict=True)]
+
+
+def allowed_for(spec: OpSpec, sample: Sample, call: Call, dtype: torch.dtype, errors: Sequence[Error]) -> list[Error]:
+    """What P2 allows each output, then each gradient, of a sample's `call` on which stock torch makes these errors."""
+    drawn = []
+    if sample.ill_conditioned:
+        results = (oracle_and_stock(spec, near) for near in neighbours(call, dtype))
+        drawn = [errors_of(stock, oracle) for oracle, stock in results]
+    return allowed_errors(errors, dtype, spec.length(call), drawn)
 
 
 def all_specs() -> dict[str, OpSpec]:

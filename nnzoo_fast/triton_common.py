@@ -37,6 +37,15 @@ def dot(a, b, accumulator, PRECISION: tl.constexpr):
 
 
 @triton.jit
+def scaled(tensor, factor):
+    """tensor * factor in the tensor's type. `factor` is a kernel's argument of type tl.float64: without the annotation
+    Triton passes a float in float32, which float64 results would show."""
+    if INTERPRETED:
+        return tensor * factor
+    return tensor * factor.to(tensor.dtype)
+
+
+@triton.jit
 def tanh(x):
     """From exp of a negative number, so that nothing overflows."""
     small = tl.exp(-2 * tl.abs(x))
@@ -48,6 +57,22 @@ def tanh(x):
 def sigmoid(x):
     small = tl.exp(-tl.abs(x))
     return tl.where(x < 0, small, 1.0) / (1 + small)
+
+
+@triton.jit
+def differentiated_sigmoid(x):
+    """sigmoid(x) and its derivative, as accurate where the function saturates as elsewhere, which s * (1 - s) isn't."""
+    small = tl.exp(-tl.abs(x))
+    high = 1.0 / (1 + small)
+    low = small * high
+    return tl.where(x < 0, low, high), low * high
+
+
+@triton.jit
+def differentiated_tanh(x):
+    """tanh(x) and its derivative."""
+    _, slope = differentiated_sigmoid(2 * x)
+    return tanh(x), 4 * slope
 
 
 @triton.jit

@@ -18,7 +18,18 @@ import nnzoo_fast
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import STOCK_BACKEND
 from nnzoo_fast.explain import reached_by
-from nnzoo_fast.spec import Error, Maker, OpSpec, Sample, all_specs, allowed_error, outputs_of, run_with_gradients
+from nnzoo_fast.spec import (
+    Error,
+    Maker,
+    OpSpec,
+    Sample,
+    all_specs,
+    allowed_for,
+    errors_of,
+    oracle_and_stock,
+    outputs_of,
+    run_with_gradients,
+)
 
 
 @dataclass(frozen=True)
@@ -137,18 +148,16 @@ def control(spec: OpSpec) -> Row:
 
 def _check_sample(row: Row, spec: OpSpec, sample: Sample, dtype: torch.dtype, function, device: str) -> None:
     call = sample.make(Maker(dtype))
-    with nnzoo_fast.backend("reference"):
-        oracle = run_with_gradients(spec.function, call.as_dtype(torch.float64))
-    usual = run_with_gradients(spec.stock, call.as_dtype(dtype))
+    oracle, usual = oracle_and_stock(spec, call)
+    allowances = iter(allowed_for(spec, sample, call, dtype, errors_of(usual, oracle)))
     with _poisoned_memory():
         found, again = (run_with_gradients(function, sample.make(Maker(dtype, device))) for _ in range(2))
-    length = spec.length(call)
     for kind, ours, truth, peers in zip(("output", "gradient"), found, oracle, usual, strict=True):
         if not len(ours) == len(truth) == len(peers):
             row.failures.append(f"{sample.id}: {len(ours)} {kind}s, expected {len(truth)}")
             continue
         for position, (value, expected, peer) in enumerate(zip(ours, truth, peers, strict=True)):
-            worst = _compare(value, expected, peer, dtype, length, sample.id)
+            worst = _compare(value, expected, peer, next(allowances), sample.id)
             if not worst.part <= 1.0:
                 row.failures.append(f"{sample.id}: {kind} {position} is {worst.part:.3g} times the allowed error")
             if value.dtype != peer.dtype:
@@ -160,9 +169,8 @@ def _check_sample(row: Row, spec: OpSpec, sample: Sample, dtype: torch.dtype, fu
         row.failures.append(f"{sample.id}: two runs differ")
 
 
-def _compare(value, expected, peer, dtype: torch.dtype, length: int, sample: str) -> Worst:
+def _compare(value, expected, peer, allowed: Error, sample: str) -> Worst:
     ours, usual = Error.of(value, expected), Error.of(peer, expected)
-    allowed = allowed_error(usual, dtype, length)
     part = max(_part(ours.frobenius, allowed.frobenius), _part(ours.largest, allowed.largest))
     return Worst(ours.frobenius, usual.frobenius, part, sample)
 

@@ -13,8 +13,9 @@ import nnzoo_fast
 from nnzoo_fast import _extension
 from nnzoo_fast.explain import reached_by as find_reached
 from nnzoo_fast.operation import Operation
-from nnzoo_fast.spec import Call, Maker, OpSpec, Sample, all_specs, allowed_error, run_with_gradients
+from nnzoo_fast.spec import Call, Maker, OpSpec, Sample, all_specs, allowed_for, errors_of, oracle_and_stock
 from nnzoo_fast.spec import Error as Error
+from nnzoo_fast.spec import run_with_gradients as run_with_gradients
 
 SPECS = all_specs()
 
@@ -71,12 +72,13 @@ def reached_by(spec: OpSpec, call: Call) -> tuple[Operation, tuple]:
 
 @functools.cache
 def _prepared(name: str, sample_id: str, dtype: torch.dtype) -> tuple:
-    """Oracle in float64 and stock torch's result in `dtype`, each with gradients; the inputs have values of `dtype`."""
+    """Oracle in float64 and stock torch's result in `dtype`, each with gradients, and what P2 allows each; the inputs
+    have values of `dtype`."""
     spec = SPECS[name]
-    call = sample_of(spec, sample_id).make(Maker(dtype))
-    with nnzoo_fast.backend("reference"):
-        oracle = run_with_gradients(spec.function, call.as_dtype(torch.float64))
-    return oracle, run_with_gradients(spec.stock, call.as_dtype(dtype))
+    sample = sample_of(spec, sample_id)
+    call = sample.make(Maker(dtype)).as_dtype(dtype)
+    oracle, stock = oracle_and_stock(spec, call)
+    return oracle, stock, allowed_for(spec, sample, call, dtype, errors_of(stock, oracle))
 
 
 def on_a_kernel(spec: OpSpec, call: Call) -> contextlib.AbstractContextManager:
@@ -92,16 +94,15 @@ def sample_of(spec: OpSpec, sample_id: str) -> Sample:
 
 def deviations(spec: OpSpec, sample: Sample, dtype: torch.dtype, function, device: str = "cpu") -> list[str]:
     """What is wrong with `function` on `sample`: a line per output or gradient beyond the promise P2."""
-    oracle, stock = _prepared(spec.name, sample.id, dtype)
-    call = sample.make(Maker(dtype, device))
-    length = spec.length(call)
-    found = run_with_gradients(function, call)
+    oracle, stock, allowances = _prepared(spec.name, sample.id, dtype)
+    found = run_with_gradients(function, sample.make(Maker(dtype, device)))
+    allowances = iter(allowances)
     problems = []
     for kind, ours, expected, usual in zip(("output", "gradient"), found, oracle, stock, strict=True):
         if not len(ours) == len(expected) == len(usual):
             problems.append(f"{len(ours)} {kind}s, the oracle has {len(expected)}, stock {len(usual)}")
         for position, (value, truth, peer) in enumerate(zip(ours, expected, usual, strict=True)):
-            error, allowed = Error.of(value, truth), allowed_error(Error.of(peer, truth), dtype, length)
+            error, allowed = Error.of(value, truth), next(allowances)
             if value.dtype != peer.dtype:
                 problems.append(f"{kind} {position}: {value.dtype}, stock gives {peer.dtype}")
             if not error.within(allowed):

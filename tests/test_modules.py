@@ -15,7 +15,7 @@ import nnzoo_fast
 from nnzoo_fast import _extension, nn, operation
 from nnzoo_fast.nn import functional
 from nnzoo_fast.nn.drop_in import DROP_INS
-from nnzoo_fast.spec import Error, allowed_error, outputs_of
+from nnzoo_fast.spec import Call, Error, allowed_errors, neighbours, outputs_of
 
 EVERY_EXAMPLE = [pytest.param(example, id=example.id) for example in layers.EXAMPLES]
 EACH_LAYER = [pytest.param(example, id=example.stock.__name__) for example in layers.ONE_OF_EACH]
@@ -170,41 +170,35 @@ def test_function_equals_stock(name, dtype, backend, reached):
             if sample.kwargs.get("dropout_p"):
                 continue
             with nnzoo_fast.backend(backend):
-                problems = _differences(ours, info.op, sample.transform(_shrink), dtype)
+                problems = _differences(ours, info.op, sample, dtype, name == "scaled_dot_product_attention")
             assert not problems, f"{sample}: {problems}"
             count += 1
     assert count >= 5
     assert len(reached) >= count / 2
 
 
-def _differences(ours, stock, sample, dtype):
-    found, rival = _function_results(ours, sample), _function_results(stock, sample)
-    truth = _function_results(stock, sample.transform(_widen))
-    length = max(tensor.numel() for tensor in outputs_of((sample.input, sample.args, sample.kwargs)))
+def _differences(ours, stock, sample, dtype, ill_conditioned=False):
+    call = Call((sample.input, *sample.args), sample.kwargs)
+    found, rival, truth = _function_results(ours, call), _function_results(stock, call), _truth(stock, call)
+    drawn = []
+    for near in neighbours(call, dtype, 8) if ill_conditioned else ():
+        drawn.append(layers.errors(_function_results(stock, near), _truth(stock, near)))
+    length = max(tensor.numel() for tensor in call.tensors())
     problems = []
-    for value, theirs, exact in zip(found, rival, truth, strict=True):
-        error, allowed = Error.of(value, exact), allowed_error(Error.of(theirs, exact), dtype, max(length, 64))
+    allowances = allowed_errors(layers.errors(rival, truth), dtype, max(length, 64), drawn)
+    for value, theirs, error, allowed in zip(found, rival, layers.errors(found, truth), allowances, strict=True):
         if value.dtype != theirs.dtype or not error.within(allowed):
             problems.append(f"{error}, allowed {allowed}")
     return problems
 
 
-def _shrink(value):
-    """Samples reach from -9 to 9: so large that a softmax is one-hot, and its gradient nothing but rounding."""
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        return value
-    return (value.detach() / 8).requires_grad_(value.requires_grad)
+def _truth(stock, call):
+    return _function_results(stock, call.as_dtype(torch.float64))
 
 
-def _widen(value):
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        return value
-    return value.detach().double().requires_grad_(value.requires_grad)
-
-
-def _function_results(function, sample):
-    output = function(sample.input, *sample.args, **sample.kwargs)
-    wanted = [t for t in outputs_of((sample.input, sample.args, sample.kwargs)) if t.requires_grad]
+def _function_results(function, call):
+    output = call.run(function)
+    wanted = [tensor for tensor in call.tensors() if tensor.requires_grad]
     cotangent = torch.linspace(0.5, 2, output.numel(), dtype=torch.float64).to(output.dtype).view(output.shape)
     return [output, *torch.autograd.grad(output, wanted, cotangent, allow_unused=True, materialize_grads=True)]
 

@@ -132,9 +132,10 @@ NNZOO_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
   return bit_or(bit_andnot(bit, magnitude), bit_and(bit, sign));
 }
 
+// tanh(x), given |tanh(x)| for the |x| where a polynomial doesn't do.
 template <class T>
-NNZOO_INLINE Vec<T> tanh(Vec<T> x) {
-  const Vec<T> a = abs(x), z = x * x, one = Vec<T>::set(T(1));
+NNZOO_INLINE Vec<T> tanh_given_far(Vec<T> x, Vec<T> far) {
+  const Vec<T> a = abs(x), z = x * x;
   // (tanh(x) / x - 1) / x^2 on |x| <= 0.625
   Vec<T> p;
   if constexpr (sizeof(T) == 4) {
@@ -146,14 +147,38 @@ NNZOO_INLINE Vec<T> tanh(Vec<T> x) {
                        5.8966065777570433e-4, -1.4557754120478055e-3, 3.5921217511549623e-3, -8.8632351032408779e-3,
                        2.1869488519008306e-2, -5.3968253967896992e-2, 1.3333333333333042e-1, -3.3333333333333333e-1});
   }
-  const Vec<T> large = one - Vec<T>::set(T(2)) / (exp(a + a) + one);
-  return copy_sign(select(a < Vec<T>::set(T(0.625)), fma(a * z, p, a), large), x);
+  return copy_sign(select(a < Vec<T>::set(T(0.625)), fma(a * z, p, a), far), x);
+}
+
+template <class T>
+NNZOO_INLINE Vec<T> tanh(Vec<T> x) {
+  const Vec<T> a = abs(x), one = Vec<T>::set(T(1));
+  return tanh_given_far(x, one - Vec<T>::set(T(2)) / (exp(a + a) + one));
 }
 
 template <class T>
 NNZOO_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Vec<T> one = Vec<T>::set(T(1));
   return one / (one + exp(neg(x)));
+}
+
+// A function and its derivative. Computed from the value, as s (1 - s) or 1 - t^2, a derivative loses its digits where
+// the function saturates; computed from exp(-|x|) it is as accurate as the value.
+template <class T>
+struct Differentiated {
+  Vec<T> value, derivative;
+};
+
+template <class T>
+NNZOO_INLINE Differentiated<T> differentiated_sigmoid(Vec<T> x) {
+  const Vec<T> one = Vec<T>::set(T(1)), e = exp(neg(abs(x))), high = one / (one + e), low = e * high;
+  return {select(x < Vec<T>::zero(), low, high), low * high};
+}
+
+template <class T>
+NNZOO_INLINE Differentiated<T> differentiated_tanh(Vec<T> x) {
+  const Vec<T> one = Vec<T>::set(T(1)), a = abs(x), e = exp(neg(a + a)), high = one / (one + e);
+  return {tanh_given_far(x, (one - e) * high), Vec<T>::set(T(4)) * e * high * high};
 }
 
 template <class T>

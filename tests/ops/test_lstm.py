@@ -5,6 +5,7 @@ import functools
 import itertools
 import pickle
 
+import matrix
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence
@@ -14,10 +15,11 @@ import nnzoo_fast
 from nnzoo_fast import _compat, _extension, nn, ops, tables
 from nnzoo_fast.ops.lstm.spec import SIZE_ERRORS, SPEC, call_of, packed_call
 from nnzoo_fast.random import keep_mask
-from nnzoo_fast.spec import Error, Maker, allowed_error, run_with_gradients
+from nnzoo_fast.spec import Call, Maker, allowed_for, errors_of, oracle_and_stock, run_with_gradients
 
 OPTIONS = list(itertools.product((1, 2), (True, False), (False, True), (False, True), (0, 3)))
 LENGTHS = (2, 5, 3, 1)
+ON_THE_CPU = sorted({target.backend for target in matrix.targets() if target.device == "cpu"})
 
 
 def on_the_kernels(*args, **kwargs):
@@ -234,11 +236,25 @@ def test_any_number_of_threads_gives_the_same_bits(threads):
 def test_every_step_of_the_ladder_is_right(name):
     for sample in SPEC.samples:
         call = sample.make(Maker(torch.float64))
-        found, expected = (run_with_gradients(function, call) for function in (SPEC.variants[name], SPEC.stock))
-        allowed = allowed_error(None, torch.float64, 4 * SPEC.length(call))
-        for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
-            error = Error.of(one, other)
+        found, (oracle, stock) = run_with_gradients(SPEC.variants[name], call), oracle_and_stock(SPEC, call)
+        allowances = allowed_for(SPEC, sample, call, torch.float64, errors_of(stock, oracle))
+        for error, allowed in zip(errors_of(found, oracle), allowances, strict=True):
             assert error.within(allowed), f"{sample.id}: {error}, allowed {allowed}"
+
+
+@pytest.mark.parametrize("backend", ON_THE_CPU)
+@pytest.mark.parametrize("step", [16.0, -16.0, 9.0, 1e-4], ids=str)
+def test_derivatives_of_saturated_gates(step, backend):
+    """One unit whose gates have the arguments `step`: exactly known, so the gradient has no excuse. With s (1 - s) in
+    float32 it would be off by a sixth where s is sigmoid(16)."""
+    weights = [torch.ones(4, 1), torch.zeros(4, 1)]
+    c0 = torch.full((1, 1, 1), 0.5)
+    call = Call((torch.full((1, 1, 1), step, requires_grad=True), (torch.zeros(1, 1, 1), c0), weights, False))
+    (found,), (exact,) = (
+        run_with_gradients(functools.partial(ops.lstm, backend=name), call.as_dtype(dtype))[1]
+        for name, dtype in ((backend, torch.float32), ("reference", torch.float64))
+    )
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=0)
 
 
 def test_gradients_of_one_tensor_only():

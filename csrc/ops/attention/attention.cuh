@@ -64,7 +64,7 @@ __device__ void load_tile(A* tile, const T* from, std::int64_t stride, std::int6
   }
 }
 
-// dots[j] = row tile_row() of `rows` times row part + 8 * j of `columns`.
+// dots[j] = row tile_row() of `rows` times row part + 8 * j of `columns`: the same bits in every kernel.
 template <class A>
 __device__ void dot_products(A (&dots)[kPerLane], const A* rows, const A* columns, std::int64_t size) {
   const int pitch = pitch_of(size);
@@ -74,7 +74,7 @@ __device__ void dot_products(A (&dots)[kPerLane], const A* rows, const A* column
   for (int j = 0; j < kPerLane; ++j) dots[j] = A(0);
   for (int i = 0; i < size; ++i) {
 #pragma unroll
-    for (int j = 0; j < kPerLane; ++j) dots[j] += row[i] * column[j * kLanesPerRow * pitch + i];
+    for (int j = 0; j < kPerLane; ++j) dots[j] = multiply_add(row[i], column[j * kLanesPerRow * pitch + i], dots[j]);
   }
 }
 

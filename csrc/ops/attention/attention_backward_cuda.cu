@@ -1,27 +1,15 @@
 // Backward. The scores are computed again from the saved statistics, tile by tile, three times: with a tile of queries
 // held fast (grad_query), with a tile of keys (grad_key, grad_value), and with a tile of the mask. So every gradient is
-// summed by one block, in a fixed order. attention.h has the formulas; delta = rowsum(grad_output * output).
+// summed by one block, in a fixed order. attention.h has the formulas.
 #include "ops/attention/attention.cuh"
 
 namespace nnzoo::cuda {
 namespace {
 
-template <class T>
-__global__ void __launch_bounds__(kThreads, 1)
-    delta_kernel(const T* grad_output, const T* output, Accumulator<T>* delta, std::int64_t rows, std::int64_t size) {
-  using A = Accumulator<T>;
-  const std::int64_t row = (blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x) / 32;
-  const int lane = threadIdx.x % 32;
-  A sum = A(0);
-  if (row < rows) {
-    for (std::int64_t i = lane; i < size; i += 32)
-      sum += widen(grad_output[row * size + i]) * widen(output[row * size + i]);
-  }
-  sum = warp_reduce<Sum>(sum);
-  if (row < rows && lane == 0) delta[row] = sum;
-}
+// A query whose logarithm of the sum is less has a weight above 0.8.
+constexpr double kNearlyOneHot = 0.22;
 
-// What a block knows of the queries: their gradients' rows and three numbers each.
+// What a block knows of the queries: their gradients' rows and four numbers each (attention_cuda.h).
 template <class T>
 struct Saved {
   const T* grad_output;
@@ -29,11 +17,12 @@ struct Saved {
   const Accumulator<T>* delta;
 };
 
-// A weight, as forward multiplied it with the value, and the gradient of its score.
+// A weight before and after dropout, and the gradient of the former.
 template <class A>
 struct Weight {
+  A plain;
   A kept;
-  A grad_score;
+  A grad;
 };
 
 template <class T>
@@ -42,12 +31,21 @@ __device__ Weight<Accumulator<T>> weight_of(const AttentionInputs& in, const Dro
                                             Accumulator<T> dot, Accumulator<T> grad_dot) {
   using A = Accumulator<T>;
   const A score = score_of(in, batch, head, query, key, dot);
-  if (score == -A(INFINITY)) return {A(0), A(0)};
+  if (score == -A(INFINITY)) return {A(0), A(0), A(0)};
   const std::int64_t row = (batch * in.heads + head) * in.queries + query;
   const A logarithm_of_sum = saved.statistics[in.batch * in.heads * in.queries + row];
   const A weight = exponential(score - saved.statistics[row] - logarithm_of_sum);
   const A factor = kept_factor<A>(in, dropout, batch, head, query, key);
-  return {weight * factor, weight * (grad_dot * factor - saved.delta[row])};
+  return {weight, weight * factor, grad_dot * factor};
+}
+
+// The gradient of the score that became this weight.
+template <class T, class A>
+__device__ A grad_score_of(const AttentionInputs& in, const Saved<T>& saved, std::int64_t batch, std::int64_t head,
+                           std::int64_t query, const Weight<A>& weight) {
+  if (weight.plain == A(0)) return A(0);
+  const A* const delta = saved.delta + (batch * in.heads + head) * in.queries + query;
+  return weight.plain * (weight.grad - delta[0] - delta[in.batch * in.heads * in.queries]);
 }
 
 // Four tiles of 32 rows in shared memory.
@@ -85,6 +83,48 @@ __device__ void load_key_side(const Tiles<A>& tiles, const AttentionInputs& in, 
   load_tile(tiles.values, value, in.value_stride[2], first, in.keys, in.value_dim);
 }
 
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1)
+    delta_kernel(AttentionInputs in, Dropout dropout, Saved<T> saved, const T* output, Accumulator<T>* delta) {
+  using A = Accumulator<T>;
+  const Place place(in.heads, in.queries);
+  const Tiles<A> tiles(in);
+  const std::int64_t row = place.first + tile_row();
+  const std::int64_t rows = in.batch * in.heads * in.queries;
+  const std::int64_t at = (place.batch * in.heads + place.head) * in.queries + row;
+  A mean = A(0);
+  if (row < in.queries) {
+    for (std::int64_t i = row_part(); i < in.value_dim; i += kLanesPerRow)
+      mean += widen(saved.grad_output[at * in.value_dim + i]) * widen(output[at * in.value_dim + i]);
+  }
+  mean = warp_reduce<Sum, kLanesPerRow>(mean);
+  A correction = A(0);
+  const bool one_hot =
+      row < in.queries && saved.statistics[at] != A(INFINITY) && saved.statistics[rows + at] < A(kNearlyOneHot);
+  if (__syncthreads_or(one_hot)) {
+    load_query_side(tiles, in, saved, place.batch, place.head, place.first);
+    for (std::int64_t first = 0; first < keys_seen(in, place.first); first += kTile) {
+      __syncthreads();
+      load_key_side<T>(tiles, in, place.batch, place.head / (in.heads / in.kv_heads), first);
+      __syncthreads();
+      A dots[kPerLane];
+      A grad_dots[kPerLane];
+      dot_products(dots, tiles.queries, tiles.keys, in.head_dim);
+      dot_products(grad_dots, tiles.grads, tiles.values, in.value_dim);
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) {
+        const Weight<A> weight = weight_of(in, dropout, saved, place.batch, place.head, row,
+                                           first + row_part() + j * kLanesPerRow, dots[j], grad_dots[j]);
+        correction += weight.plain * (weight.grad - mean);
+      }
+    }
+    correction = warp_reduce<Sum, kLanesPerRow>(correction);
+  }
+  if (row >= in.queries || row_part() > 0) return;
+  delta[at] = mean;
+  delta[rows + at] = correction;
+}
+
 template <class T, int dim>
 __global__ void __launch_bounds__(kThreads, 1)
     grad_query_kernel(AttentionInputs in, Dropout dropout, Saved<T> saved, T* grad_query) {
@@ -105,10 +145,10 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int j = 0; j < kPerLane; ++j) {
       const int column = row_part() + j * kLanesPerRow;
-      grad_scores[tile_row() * kScorePitch + column] =
-          weight_of(in, dropout, saved, place.batch, place.head, place.first + tile_row(), first + column, dots[j],
-                    grad_dots[j])
-              .grad_score;
+      const std::int64_t row = place.first + tile_row();
+      const Weight<A> weight =
+          weight_of(in, dropout, saved, place.batch, place.head, row, first + column, dots[j], grad_dots[j]);
+      grad_scores[tile_row() * kScorePitch + column] = grad_score_of(in, saved, place.batch, place.head, row, weight);
     }
     __syncwarp();
     add_products(sums, grad_scores, tiles.keys, in.head_dim);
@@ -145,7 +185,8 @@ __global__ void __launch_bounds__(kThreads, 1)
         const Weight<A> weight = weight_of(in, dropout, saved, place.batch, head, first + column,
                                            place.first + tile_row(), dots[j], grad_dots[j]);
         weights[tile_row() * kScorePitch + column] = weight.kept;
-        grad_scores[tile_row() * kScorePitch + column] = weight.grad_score;
+        grad_scores[tile_row() * kScorePitch + column] =
+            grad_score_of(in, saved, place.batch, head, first + column, weight);
       }
       __syncwarp();
       add_products(key_sums, grad_scores, tiles.queries, in.head_dim);
@@ -196,10 +237,11 @@ __global__ void __launch_bounds__(kThreads, 1)
           dot_products(dots, tiles.queries, tiles.keys, in.head_dim);
           dot_products(grad_dots, tiles.grads, tiles.values, in.value_dim);
 #pragma unroll
-          for (int j = 0; j < kPerLane; ++j)
-            own[j] += weight_of(in, dropout, saved, batch, head, query + tile_row(),
-                                key + row_part() + j * kLanesPerRow, dots[j], grad_dots[j])
-                          .grad_score;
+          for (int j = 0; j < kPerLane; ++j) {
+            const Weight<A> weight = weight_of(in, dropout, saved, batch, head, query + tile_row(),
+                                               key + row_part() + j * kLanesPerRow, dots[j], grad_dots[j]);
+            own[j] += grad_score_of(in, saved, batch, head, query + tile_row(), weight);
+          }
         }
       }
     }
@@ -236,18 +278,20 @@ Saved<T> saved_of(const void* grad_output, const void* statistics, const void* d
 
 }  // namespace
 
-void attention_delta(const void* grad_output, const void* output, void* delta, std::int64_t rows,
-                     std::int64_t value_dim, DType dtype, void* stream) {
-  if (rows == 0) return;
-  dispatch_dtype(dtype, [&](auto element) {
+void attention_delta(const AttentionBackward& args, void* delta, void* stream) {
+  const AttentionInputs& in = args.inputs;
+  const unsigned blocks = blocks_for(in.batch, in.heads, in.queries);
+  if (blocks == 0) return;
+  const Dropout dropout(in.dropout_p);
+  dispatch_dtype(in.dtype, [&](auto element) {
     using T = decltype(element);
-    launch<delta_kernel<T>>(static_cast<unsigned>(ceil_div<std::int64_t>(rows * 32, kThreads)), kThreads, 0, stream,
-                            static_cast<const T*>(grad_output), static_cast<const T*>(output),
-                            static_cast<Accumulator<T>*>(delta), rows, value_dim);
+    launch<delta_kernel<T>>(blocks, kThreads, shared_bytes<T>(in), stream, in, dropout,
+                            saved_of<T>(args.grad_output, args.statistics, delta), static_cast<const T*>(args.output),
+                            static_cast<Accumulator<T>*>(delta));
   });
 }
 
-void attention_backward(const AttentionBackward& args, void* delta, void* stream) {
+void attention_backward(const AttentionBackward& args, const void* delta, void* stream) {
   const AttentionInputs& in = args.inputs;
   const Dropout dropout(in.dropout_p);
   dispatch_dtype(in.dtype, [&](auto element) {

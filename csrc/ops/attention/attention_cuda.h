@@ -11,16 +11,16 @@ constexpr std::int64_t kMostDim = 256;
 
 void attention_forward(const AttentionForward& args, void* stream);
 
-// `delta` is a workspace [B, H, L] of the compute type: it receives rowsum(grad_output * output).
-void attention_backward(const AttentionBackward& args, void* delta, void* stream);
+// What a query's gradients of the weights have subtracted, their mean, in two parts. `delta`: [2, B, H, L] of the
+// compute type, rowsum(grad_output * output) and what corrects it: 0, except near a weight close to 1, where the
+// gradients differ from the mean by less than the output's rounding. The gradients in `args` are not read.
+void attention_delta(const AttentionBackward& args, void* delta, void* stream);
 
-// Reads `delta` as attention_backward left it. `grad_mask` need not be zeroed. `mask_size` are the mask's own sizes, 1
-// where it is broadcast.
+// Reads `delta` as attention_delta left it.
+void attention_backward(const AttentionBackward& args, const void* delta, void* stream);
+
+// The same. `grad_mask` need not be zeroed. `mask_size` are the mask's own sizes, 1 where it is broadcast.
 void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
                              void* stream);
-
-// rowsum(grad_output * output), both [rows, value_dim] contiguous.
-void attention_delta(const void* grad_output, const void* output, void* delta, std::int64_t rows,
-                     std::int64_t value_dim, DType dtype, void* stream);
 
 }  // namespace nnzoo::cuda

@@ -54,6 +54,19 @@ void forward(const std::array<Address, 5>& tensors, const Numbers<7>& sizes, con
   cuda::attention_forward(args, pointer<void>(stream));
 }
 
+// upstream: output, grad_output, statistics, delta.
+void delta(const std::array<Address, 5>& tensors, const Numbers<7>& sizes, const Numbers<13>& strides,
+           const Numbers<3>& options, const std::array<double, 2>& numbers, const std::array<Address, 4>& upstream,
+           Address stream) {
+  AttentionBackward args{};
+  args.inputs = inputs_of(tensors, sizes, strides, options, numbers);
+  args.output = pointer<const void>(upstream[0]);
+  args.grad_output = pointer<const void>(upstream[1]);
+  args.statistics = pointer<const void>(upstream[2]);
+  py::gil_scoped_release release;
+  cuda::attention_delta(args, pointer<void>(upstream[3]), pointer<void>(stream));
+}
+
 // upstream: output, grad_output, statistics, delta. grads: of query, key and value; 0 for those that aren't wanted.
 void backward(const std::array<Address, 5>& tensors, const Numbers<7>& sizes, const Numbers<13>& strides,
               const Numbers<3>& options, const std::array<double, 2>& numbers, const std::array<Address, 4>& upstream,
@@ -67,7 +80,7 @@ void backward(const std::array<Address, 5>& tensors, const Numbers<7>& sizes, co
   args.grad_key = pointer<void>(grads[1]);
   args.grad_value = pointer<void>(grads[2]);
   py::gil_scoped_release release;
-  cuda::attention_backward(args, pointer<void>(upstream[3]), pointer<void>(stream));
+  cuda::attention_backward(args, pointer<const void>(upstream[3]), pointer<void>(stream));
 }
 
 void mask_backward(const std::array<Address, 5>& tensors, const Numbers<7>& sizes, const Numbers<13>& strides,
@@ -85,13 +98,6 @@ void mask_backward(const std::array<Address, 5>& tensors, const Numbers<7>& size
   copy(mask_size.data(), size);
   py::gil_scoped_release release;
   cuda::attention_mask_backward(args, size, pointer<const void>(upstream[3]), pointer<void>(stream));
-}
-
-void delta(Address grad_output, Address output, Address result, std::int64_t rows, std::int64_t value_dim, int dtype,
-           Address stream) {
-  py::gil_scoped_release release;
-  cuda::attention_delta(pointer<const void>(grad_output), pointer<const void>(output), pointer<void>(result), rows,
-                        value_dim, static_cast<DType>(dtype), pointer<void>(stream));
 }
 
 const Binder bind_attention_cuda([](py::module_& module) {

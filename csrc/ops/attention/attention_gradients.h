@@ -11,6 +11,10 @@ struct Upstream {
   const void *output, *grad_output, *statistics;
 };
 
+// A query's largest weight is exp(-log_of_sum), here above 0.8.
+template <class T>
+constexpr T nearly_one_hot = T(0.22);
+
 template <class S, int vectors>
 class GradientTile {
  public:
@@ -26,7 +30,8 @@ class GradientTile {
         grads(scratch.take<T>(key_block<T> * W)),
         scores_(head, first, count, scratch),
         head_(head),
-        in_(head.inputs) {
+        in_(head.inputs),
+        keys_(visible_keys(head.inputs, first + count)) {
     const std::int64_t size = in_.value_dim, row = head.first_row() + first;
     const S* const output = static_cast<const S*>(upstream.output) + row * size;
     const S* const grad = static_cast<const S*>(upstream.grad_output) + row * size;
@@ -35,16 +40,46 @@ class GradientTile {
     if (sizeof(S) != sizeof(T)) staged_ = scratch.take<T>(key_block<T> * size);
     if (in_.dropout_p > 0) factors_ = scratch.take<T>(key_block<T> * W);
     const T* const statistics = static_cast<const T*>(upstream.statistics);
+    bool one_hot = false;
     for (int i = 0; i < W; ++i) {
       // A lane without a query has weights exp(0 - inf) = 0.
       maximum_[i] = i < count ? statistics[row + i] : infinity<T>;
       log_[i] = i < count ? statistics[in_.batch * in_.heads * in_.queries + row + i] : T(0);
+      one_hot |= maximum_[i] != infinity<T> && log_[i] < nearly_one_hot<T>;
       mean_[i] = i < count ? factor * dot(output + i * size, grad + i * size, size) : T(0);
+      correction_[i] = T(0);
+    }
+    if (!one_hot || keys_ <= key_block<T>) return;  // compute() sees every key of one block
+    for (std::int64_t begin = 0; begin < keys_; begin += key_block<T>) {
+      const std::int64_t n = keys_ - begin < key_block<T> ? keys_ - begin : key_block<T>;
+      if (weigh(begin, n)) add_to_correction(n);
     }
   }
 
   // False, with nothing computed, if no key of [begin, begin + n) is visible.
   bool compute(std::int64_t begin, std::int64_t n) {
+    if (!weigh(begin, n)) return false;
+    if (keys_ <= key_block<T>) add_to_correction(n);
+    for (int j = 0; j < W; j += width) {
+      const Vec<T> mean = Vec<T>::load(mean_ + j), correction = Vec<T>::load(correction_ + j);
+      for (std::int64_t i = j; i < n * W; i += W) {
+        const Vec<T> centred = (Vec<T>::load(grads + i) - mean) - correction;
+        (Vec<T>::load(weights + i) * centred).store(grads + i);
+      }
+    }
+    if (factors_) {
+      for (std::int64_t i = 0; i < n * W; i += width) {
+        (Vec<T>::load(weights + i) * Vec<T>::load(factors_ + i)).store(weights + i);
+      }
+    }
+    return true;
+  }
+
+  const T* keys(std::int64_t begin, std::int64_t n, std::int64_t* stride) { return scores_.keys(begin, n, stride); }
+
+ private:
+  // The weights before dropout, and their gradients.
+  bool weigh(std::int64_t begin, std::int64_t n) {
     if (!scores_(begin, n, weights)) return false;
     for (int j = 0; j < vectors; ++j) {
       const Vec<T> maximum = Vec<T>::load(maximum_ + j * width), log_of_sum = Vec<T>::load(log_ + j * width);
@@ -63,31 +98,17 @@ class GradientTile {
         (Vec<T>::load(grads + i) * Vec<T>::load(factors_ + i)).store(grads + i);
       }
     }
-    if (begin == 0 && (n < key_block<T> || n == in_.keys)) average_over(n);
-    for (std::int64_t i = 0; i < n * W; i += W) {
-      for (int j = 0; j < W; j += width) {
-        const Vec<T> centred = Vec<T>::load(grads + i + j) - Vec<T>::load(mean_ + j);
-        (Vec<T>::load(weights + i + j) * centred).store(grads + i + j);
-      }
-    }
-    if (factors_) {
-      for (std::int64_t i = 0; i < n * W; i += width) {
-        (Vec<T>::load(weights + i) * Vec<T>::load(factors_ + i)).store(weights + i);
-      }
-    }
     return true;
   }
 
-  const T* keys(std::int64_t begin, std::int64_t n, std::int64_t* stride) { return scores_.keys(begin, n, stride); }
-
- private:
-  // The mean from the very products that it is subtracted from, possible where one block holds every key. It equals
-  // dot(output, grad), but where a weight is nearly 1 their difference is small, and rounded differently it is noise.
-  void average_over(std::int64_t n) {
+  void add_to_correction(std::int64_t n) {
     for (int j = 0; j < W; j += width) {
-      Vec<T> sum = Vec<T>::zero();
-      for (std::int64_t i = j; i < n * W; i += W) sum = fma(Vec<T>::load(weights + i), Vec<T>::load(grads + i), sum);
-      sum.store(mean_ + j);
+      const Vec<T> mean = Vec<T>::load(mean_ + j);
+      Vec<T> sum = Vec<T>::load(correction_ + j);
+      for (std::int64_t i = j; i < n * W; i += W) {
+        sum = fma(Vec<T>::load(weights + i), Vec<T>::load(grads + i) - mean, sum);
+      }
+      sum.store(correction_ + j);
     }
   }
 
@@ -101,10 +122,15 @@ class GradientTile {
   ScoreTile<S, vectors> scores_;
   const Head<S>& head_;
   const AttentionInputs& in_;
+  const std::int64_t keys_;
   T *panel_, *staged_ = nullptr, *factors_ = nullptr;
   alignas(64) T maximum_[W];
   alignas(64) T log_[W];
-  alignas(64) T mean_[W];  // sum of weight * gradient over the keys: what the softmax's derivative subtracts
+  // The softmax's derivative subtracts from each weight's gradient their mean, sum of weight * gradient over the keys.
+  // It equals dot(output, grad_output); but where a weight is nearly 1 the difference is so small that the mean's
+  // rounding (to `dtype`, in the output) would be all of it. There `correction_` is the mean of the differences.
+  alignas(64) T mean_[W];
+  alignas(64) T correction_[W];
 };
 
 }  // namespace NNZOO_ISA

@@ -125,21 +125,24 @@ class BackwardRun {
   // From the gradient of o * tanh(c), for one vector of hidden units of one sequence, to its deltas.
   NNZOO_INLINE void cell(std::int64_t s, std::int64_t row, std::int64_t unit, int count, Vec<T> grad) const {
     const std::int64_t at = row_at(s) + row;
-    const T* const gates = static_cast<const T*>(args_.gates) + at * gates_ + unit;
-    const Vec<T> i = Vec<T>::load(gates, count), f = Vec<T>::load(gates + hidden_, count);
-    const Vec<T> g = Vec<T>::load(gates + 2 * hidden_, count), o = Vec<T>::load(gates + 3 * hidden_, count);
-    const Vec<T> tanh_c = tanh(Vec<T>::load(cells() + at * hidden_ + unit, count));
+    const auto preactivation = [&](int gate) {
+      return Vec<T>::load(static_cast<const T*>(args_.preactivations) + at * gates_ + gate * hidden_ + unit, count);
+    };
+    const auto i = differentiated_sigmoid(preactivation(0)), f = differentiated_sigmoid(preactivation(1));
+    const auto g = differentiated_tanh(preactivation(2)), o = differentiated_sigmoid(preactivation(3));
+    const auto squashed = differentiated_tanh(Vec<T>::load(cells() + at * hidden_ + unit, count));
     const Vec<T> before = Vec<T>::load(cells_before(s, row) + unit, count);
-    const Vec<T> one = Vec<T>::set(T(1));
     T* const grad_c = grad_c_ + row * hidden_ + unit;
-    const Vec<T> dc = fma(grad * o, fnma(tanh_c, tanh_c, one), Vec<T>::load(grad_c, count));
-    (dc * f).store(grad_c, count);
+    const Vec<T> dc = fma(grad * o.value, squashed.derivative, Vec<T>::load(grad_c, count));
+    (dc * f.value).store(grad_c, count);
     D* const deltas = deltas_ + (at - rows_.begin) * gates_ + unit;
-    (dc * g * i * (one - i)).store(deltas, count);
-    (dc * before * f * (one - f)).store(deltas + hidden_, count);
-    (dc * i * fnma(g, g, one)).store(deltas + 2 * hidden_, count);
-    (grad * tanh_c * o * (one - o)).store(deltas + 3 * hidden_, count);
-    if (shape_.projection > 0) (o * tanh_c).store(unprojected_ + (at - rows_.begin) * hidden_ + unit, count);
+    (dc * g.value * i.derivative).store(deltas, count);
+    (dc * before * f.derivative).store(deltas + hidden_, count);
+    (dc * i.value * g.derivative).store(deltas + 2 * hidden_, count);
+    (grad * squashed.value * o.derivative).store(deltas + 3 * hidden_, count);
+    if (shape_.projection > 0) {
+      (o.value * squashed.value).store(unprojected_ + (at - rows_.begin) * hidden_ + unit, count);
+    }
   }
 
   const T* cells() const { return static_cast<const T*>(args_.cells); }

@@ -40,8 +40,8 @@ class Steps {
 };
 
 template <class T>
-struct StoreGates {
-  Accumulator<T>* gates;
+struct StorePreactivations {
+  Accumulator<T>* preactivations;
   const T* b_ih;
   const T* b_hh;
   std::int64_t columns;
@@ -49,7 +49,7 @@ struct StoreGates {
   __device__ void operator()(int, std::int64_t row, std::int64_t column, Accumulator<T> sum) const {
     if (b_ih) sum += widen(b_ih[column]);
     if (b_hh) sum += widen(b_hh[column]);
-    gates[row * columns + column] = sum;
+    preactivations[row * columns + column] = sum;
   }
 };
 
@@ -76,26 +76,22 @@ struct Store {
 // c = sigmoid(f) * c + sigmoid(i) * tanh(g), h = sigmoid(o) * tanh(c), for one step's rows; a thread per element.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    cell_kernel(Accumulator<T>* gates, Accumulator<T>* cells, T* h, Accumulator<T>* c, T* output,
+    cell_kernel(const Accumulator<T>* preactivations, Accumulator<T>* cells, T* h, Accumulator<T>* c, T* output,
                 std::int64_t output_stride, std::int64_t count, std::int64_t hidden) {
   using A = Accumulator<T>;
   const std::int64_t at = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
   if (at >= count * hidden) return;
   const std::int64_t row = at / hidden;
   const std::int64_t unit = at % hidden;
-  A* const gate = gates + row * 4 * hidden + unit;
+  const A* const gate = preactivations + row * 4 * hidden + unit;
   const A i = logistic(gate[0]);
   const A f = logistic(gate[hidden]);
   const A g = hyperbolic_tangent(gate[2 * hidden]);
   const A o = logistic(gate[3 * hidden]);
   const A cell = f * c[at] + i * g;
   const T out = narrow<T>(o * hyperbolic_tangent(cell));
-  gate[0] = i;
-  gate[hidden] = f;
-  gate[2 * hidden] = g;
-  gate[3 * hidden] = o;
   c[at] = cell;
-  cells[at] = cell;
+  if (cells) cells[at] = cell;
   h[at] = out;
   output[row * output_stride + unit] = out;
 }
@@ -103,10 +99,10 @@ __global__ void __launch_bounds__(kThreads)
 // What one step of backward reads and writes, at its first row.
 template <class T>
 struct BackwardStep {
-  const Accumulator<T>* gates;
+  const Accumulator<T>* preactivations;
   const Accumulator<T>* cells;
   const T* grad_output;
-  T* grad_gates;
+  T* deltas;
   T* previous_h;
   // The step before: its cells and outputs, for rows below `previous_count`; the others started from h0 and c0.
   const Accumulator<T>* previous_cells;
@@ -126,21 +122,21 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t row = at / hidden;
   const std::int64_t unit = at % hidden;
   const bool continues = row < step.previous_count;
-  const A* const gate = step.gates + row * 4 * hidden + unit;
-  const A i = gate[0];
-  const A f = gate[hidden];
-  const A g = gate[2 * hidden];
-  const A o = gate[3 * hidden];
+  const A* const gate = step.preactivations + row * 4 * hidden + unit;
+  const Differentiated<A> i = differentiated_logistic(gate[0]);
+  const Differentiated<A> f = differentiated_logistic(gate[hidden]);
+  const Differentiated<A> g = differentiated_tanh(gate[2 * hidden]);
+  const Differentiated<A> o = differentiated_logistic(gate[3 * hidden]);
   const A before = continues ? step.previous_cells[at] : c0[at];
-  const A t = hyperbolic_tangent(step.cells[at]);
+  const Differentiated<A> t = differentiated_tanh(step.cells[at]);
   const A into_h = widen(step.grad_output[row * grad_output_stride + unit]) + grad_h[at];
-  const A into_c = grad_c[at] + into_h * o * (A(1) - t * t);
-  T* const grad = step.grad_gates + row * 4 * hidden + unit;
-  grad[0] = narrow<T>(into_c * g * i * (A(1) - i));
-  grad[hidden] = narrow<T>(into_c * before * f * (A(1) - f));
-  grad[2 * hidden] = narrow<T>(into_c * i * (A(1) - g * g));
-  grad[3 * hidden] = narrow<T>(into_h * t * o * (A(1) - o));
-  grad_c[at] = into_c * f;
+  const A into_c = grad_c[at] + into_h * o.value * t.derivative;
+  T* const delta = step.deltas + row * 4 * hidden + unit;
+  delta[0] = narrow<T>(into_c * g.value * i.derivative);
+  delta[hidden] = narrow<T>(into_c * before * f.derivative);
+  delta[2 * hidden] = narrow<T>(into_c * i.value * g.derivative);
+  delta[3 * hidden] = narrow<T>(into_h * t.value * o.derivative);
+  grad_c[at] = into_c * f.value;
   step.previous_h[at] = continues ? step.previous_output[row * output_stride + unit] : h0[at];
 }
 
@@ -154,8 +150,8 @@ void lstm_input_gates(const LstmInputGates& args, void* stream) {
     using T = decltype(element);
     const StridedOperand<T> input(args.input, args.shape.rows, args.in_features, args.in_features, 1);
     const StridedOperand<T> weight(args.w_ih, columns, args.in_features, args.in_features, 1);
-    const StoreGates<T> store{static_cast<Accumulator<T>*>(args.gates), static_cast<const T*>(args.b_ih),
-                              static_cast<const T*>(args.b_hh), columns};
+    const StorePreactivations<T> store{static_cast<Accumulator<T>*>(args.preactivations),
+                                       static_cast<const T*>(args.b_ih), static_cast<const T*>(args.b_hh), columns};
     gemm(input, weight, store, args.shape.allow_tf32, stream);
   });
 }
@@ -168,13 +164,14 @@ void lstm_forward_steps(const LstmForwardSteps& args, void* stream) {
     const StridedOperand<T> weight(args.w_hh, 4 * hidden, hidden, hidden, 1);
     Steps(args.shape).for_each(false, [&](std::int64_t first, std::int64_t count, std::int64_t, std::int64_t) {
       if (count * hidden == 0) return;
-      A* const gates = static_cast<A*>(args.gates) + first * 4 * hidden;
-      gemm(StridedOperand<T>(args.h, count, hidden, hidden, 1), weight, AddTo<A>{gates, 4 * hidden},
+      A* const preactivations = static_cast<A*>(args.preactivations) + first * 4 * hidden;
+      A* const cells = static_cast<A*>(args.cells);
+      gemm(StridedOperand<T>(args.h, count, hidden, hidden, 1), weight, AddTo<A>{preactivations, 4 * hidden},
            args.shape.allow_tf32, stream);
-      launch<cell_kernel<T>>(blocks_for(count * hidden), kThreads, 0, stream, gates,
-                             static_cast<A*>(args.cells) + first * hidden, static_cast<T*>(args.h),
-                             static_cast<A*>(args.c), static_cast<T*>(args.output) + first * args.output_stride,
-                             args.output_stride, count, hidden);
+      launch<cell_kernel<T>>(blocks_for(count * hidden), kThreads, 0, stream, preactivations,
+                             cells ? cells + first * hidden : nullptr, static_cast<T*>(args.h), static_cast<A*>(args.c),
+                             static_cast<T*>(args.output) + first * args.output_stride, args.output_stride, count,
+                             hidden);
     });
   });
 }
@@ -190,11 +187,11 @@ void lstm_backward_steps(const LstmBackwardSteps& args, void* stream) {
                             std::int64_t previous_count) {
           if (count * hidden == 0) return;
           const A* const cells = static_cast<const A*>(args.cells);
-          T* const grad_gates = static_cast<T*>(args.grad_gates) + first * 4 * hidden;
-          const BackwardStep<T> step{static_cast<const A*>(args.gates) + first * 4 * hidden,
+          T* const deltas = static_cast<T*>(args.deltas) + first * 4 * hidden;
+          const BackwardStep<T> step{static_cast<const A*>(args.preactivations) + first * 4 * hidden,
                                      cells + first * hidden,
                                      static_cast<const T*>(args.grad_output) + first * args.grad_output_stride,
-                                     grad_gates,
+                                     deltas,
                                      static_cast<T*>(args.previous) + first * hidden,
                                      cells + previous_first * hidden,
                                      static_cast<const T*>(args.output) + previous_first * args.output_stride,
@@ -204,7 +201,7 @@ void lstm_backward_steps(const LstmBackwardSteps& args, void* stream) {
                                           static_cast<const T*>(args.h0), static_cast<const A*>(args.c0),
                                           static_cast<const A*>(args.grad_h), static_cast<A*>(args.grad_c),
                                           args.output_stride, args.grad_output_stride, hidden);
-          gemm(StridedOperand<T>(grad_gates, count, 4 * hidden, 4 * hidden, 1), weight,
+          gemm(StridedOperand<T>(deltas, count, 4 * hidden, 4 * hidden, 1), weight,
                Store<A>{static_cast<A*>(args.grad_h), hidden}, args.shape.allow_tf32, stream);
         });
   });

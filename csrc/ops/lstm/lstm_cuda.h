@@ -15,39 +15,39 @@ struct LstmSteps {
   bool allow_tf32;
 };
 
-// gates = input * w_ih^T + b_ih + b_hh for all steps at once
+// preactivations = input * w_ih^T + b_ih + b_hh for all steps at once
 //   input: S [rows, in_features]   w_ih: S [4 * hidden, in_features]   b_ih, b_hh: S [4 * hidden] or null
-//   gates: T [rows, 4 * hidden]
+//   preactivations: T [rows, 4 * hidden]
 struct LstmInputGates {
   LstmSteps shape;
   const void *input, *w_ih, *b_ih, *b_hh;
-  void* gates;
+  void* preactivations;
   std::int64_t in_features;
 };
 void lstm_input_gates(const LstmInputGates& args, void* stream);
 
-//   gates:  T [rows, 4 * hidden]  in: lstm_input_gates; out: the activated gates i, f, g, o
-//   cells:  T [rows, hidden]      out: c_t
+//   preactivations: T [rows, 4 * hidden]  in: those of lstm_input_gates; out: the state's part added
+//   cells:  T [rows, hidden]      out: c_t; or null
 //   h:      S [batch, hidden]     in: h0; out: h_n
 //   c:      T [batch, hidden]     in: c0; out: c_n
 //   output: S [rows, hidden]      rows `output_stride` apart
 struct LstmForwardSteps {
   LstmSteps shape;
   const void* w_hh;  // S [4 * hidden, hidden]
-  void *gates, *cells, *h, *c, *output;
+  void *preactivations, *cells, *h, *c, *output;
   std::int64_t output_stride;
 };
 void lstm_forward_steps(const LstmForwardSteps& args, void* stream);
 
-//   gates, cells, output: of forward             h0: S [batch, hidden], c0: T [batch, hidden]
+//   preactivations, cells, output: of forward    h0: S [batch, hidden], c0: T [batch, hidden]
 //   grad_output: S [rows, hidden], rows `grad_output_stride` apart
 //   grad_h, grad_c: T [batch, hidden]  in: those of h_n and c_n; out: those of h0 and c0
-//   grad_gates: S [rows, 4 * hidden]   out: gradient of the gates' arguments
-//   previous:   S [rows, hidden]       out: the h that each row's step started from
+//   deltas:   S [rows, 4 * hidden]  out: gradient of the preactivations
+//   previous: S [rows, hidden]      out: the h that each row's step started from
 struct LstmBackwardSteps {
   LstmSteps shape;
-  const void *w_hh, *gates, *cells, *output, *h0, *c0, *grad_output;
-  void *grad_h, *grad_c, *grad_gates, *previous;
+  const void *w_hh, *preactivations, *cells, *output, *h0, *c0, *grad_output;
+  void *grad_h, *grad_c, *deltas, *previous;
   std::int64_t output_stride, grad_output_stride;
 };
 void lstm_backward_steps(const LstmBackwardSteps& args, void* stream);

@@ -24,7 +24,7 @@ cuda::LstmSteps shape_of(const Shape& s) {
           s[7] != 0};
 }
 
-// tensors: input, w_ih, b_ih, b_hh, gates
+// tensors: input, w_ih, b_ih, b_hh, preactivations
 void input_gates(const Shape& shape, const Addresses<5>& tensors, std::int64_t in_features, Address stream) {
   const cuda::LstmInputGates args{shape_of(shape),
                                   pointer<const void>(tensors[0]),
@@ -37,7 +37,7 @@ void input_gates(const Shape& shape, const Addresses<5>& tensors, std::int64_t i
   cuda::lstm_input_gates(args, pointer<void>(stream));
 }
 
-// tensors: w_hh, gates, cells, h, c, output
+// tensors: w_hh, preactivations, cells, h, c, output
 void forward_steps(const Shape& shape, const Addresses<6>& tensors, std::int64_t output_stride, Address stream) {
   const cuda::LstmForwardSteps args{
       shape_of(shape),           pointer<const void>(tensors[0]), pointer<void>(tensors[1]), pointer<void>(tensors[2]),
@@ -46,7 +46,7 @@ void forward_steps(const Shape& shape, const Addresses<6>& tensors, std::int64_t
   cuda::lstm_forward_steps(args, pointer<void>(stream));
 }
 
-// tensors: w_hh, gates, cells, output, h0, c0, grad_output; into: grad_h, grad_c, grad_gates, previous
+// tensors: w_hh, preactivations, cells, output, h0, c0, grad_output; into: grad_h, grad_c, deltas, previous
 void backward_steps(const Shape& shape, const Addresses<7>& tensors, const Addresses<4>& into,
                     std::int64_t output_stride, std::int64_t grad_output_stride, Address stream) {
   const cuda::LstmBackwardSteps args{shape_of(shape),

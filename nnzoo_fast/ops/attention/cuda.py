@@ -47,7 +47,7 @@ def backward(grads, args, outputs, needs):
     output, statistics = outputs
     *needs_each, needs_mask = needs[:4]
     grad = grads[0].contiguous()
-    delta = torch.empty_like(statistics[0])
+    delta = torch.empty_like(statistics)
     make = grad.new_zeros if layout.is_empty else grad.new_empty
     leads = (layout.lead, layout.kv_lead, layout.kv_lead)
     found = [
@@ -57,8 +57,7 @@ def backward(grads, args, outputs, needs):
     arguments = arguments_of(layout)
     upstream = [address(tensor) for tensor in (output, grad, statistics, delta)]
     if not layout.is_empty:
-        rows, size, dtype = delta.numel(), args[2].shape[-1], DTYPE_CODES[grad.dtype]
-        call(grad, "attention_delta", grad.data_ptr(), output.data_ptr(), delta.data_ptr(), rows, size, dtype)
+        call(grad, "attention_delta", *arguments, upstream)
         call(grad, "attention_backward", *arguments, upstream, [address(tensor) for tensor in found])
     found = [
         None if tensor is None else tensor.sum_to_size(like.shape) for tensor, like in zip(found, args, strict=False)

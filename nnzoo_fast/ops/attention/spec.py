@@ -74,6 +74,15 @@ def scaled_inputs(factor):
     return make
 
 
+def one_key_each(maker):
+    """Every query is some key, lengthened, so a weight is nearly 1 and the scores' gradients nearly cancel; the mask's
+    gradient sends stock torch to its most accurate path."""
+    key = torch.randn(2, 2, 150, 16, generator=maker.generator, dtype=torch.float64)
+    key /= key.norm(dim=-1, keepdim=True)
+    mask = maker.normal(33, 150)
+    return Call((maker.wrap(60 * key[..., :33, :]), maker.wrap(key), maker.normal(2, 2, 150, 16), mask))
+
+
 def equal_keys(maker):
     """Ties everywhere: the weights are uniform, and query's gradient is 0 but for rounding, so it isn't compared."""
     key = maker.normal(1, 2, 1, 8, grad=False).expand(1, 2, 50, 8)
@@ -128,7 +137,8 @@ SAMPLES = [
     Sample("transposed-views", transposed_views),
     Sample("strided-features", strided_features),
     Sample("shared-keys", shared_keys),
-    Sample("huge-logits", scaled_inputs(60.0)),
+    Sample("huge-logits", scaled_inputs(300.0)),
+    Sample("one-key-each", one_key_each),
     Sample("tiny-logits", scaled_inputs(1e-20)),
     Sample("zeros", scaled_inputs(0.0)),
     Sample("equal-keys", equal_keys),

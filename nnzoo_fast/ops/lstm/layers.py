@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from nnzoo_fast.ops.lstm.check import steps_of
+from nnzoo_fast.ops.lstm.dtypes import compute_dtype
 from nnzoo_fast.ops.lstm.weights import Weights, flatten, group
 
 
@@ -30,16 +32,30 @@ class Direction:
     def steps(self) -> int:
         return len(self.sizes)
 
-    def forward(self, input, h0, c0, output, h_n, c_n, gates, cells) -> None:
-        """Fills output (rows may be apart), h_n and c_n, and gates and cells unless they are None."""
+    @staticmethod
+    def gradient_dtype(dtype: torch.dtype) -> torch.dtype:
+        """What `backward` fills for tensors of this dtype."""
+        return compute_dtype(dtype)
+
+    def forward(self, input, h0, c0, output, h_n, c_n, preactivations, cells) -> None:
+        """Fills output (rows may be apart), h_n unless it is None, c_n, and preactivations and cells unless both are
+        None."""
         raise NotImplementedError
 
-    def backward(self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add) -> None:
+    def backward(
+        self, input, h0, c0, output, preactivations, cells, grad_output, grad_h_n, grad_c_n, into, add
+    ) -> None:
         """Fills `into`: the gradients of input, w_ih, w_hh, bias, w_hr, h0 and c0, None where not wanted.
 
         With `add` the gradient of the input is added to what stands there.
         """
         raise NotImplementedError
+
+    def state(self, tensor: torch.Tensor | None, width: int, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """A copy of a state [batch, width] or of its gradient in `dtype`; zeros if there is none."""
+        if tensor is None:
+            return like.new_zeros((self.batch, width), dtype=dtype)
+        return tensor.to(dtype, copy=True)
 
     @staticmethod
     def drop(tensor, into, layer, seed, probability) -> torch.Tensor:
@@ -90,10 +106,10 @@ def forward_by(kind: type[Direction]) -> Callable[..., tuple]:
         from nnzoo_fast.ops.lstm import allocate
 
         args = (input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional)
-        outputs = output, h_n, c_n, gates, cells, layer_outputs = allocate(*args, training)
+        outputs = output, h_n, c_n, preactivations, cells, layer_outputs = allocate(*args, training)
         stack = Stack(kind, input, h0, weights, batch_sizes, bias, num_layers, bidirectional)
         below, h0, c0 = input.contiguous(), contiguous(h0), contiguous(c0)
-        kept = (gates, cells) if training else (None, None)
+        kept = (preactivations, cells) if training else (None, None)
         for layer in range(num_layers):
             if layer > 0 and seed is not None:
                 below = kind.drop(below, torch.empty_like(below) if training else below, layer, seed, dropout)
@@ -113,13 +129,13 @@ def backward_by(kind: type[Direction]) -> Callable[..., tuple]:
 
     def backward(grads, args, outputs, needs):
         input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional = args
-        output, _, _, gates, cells, layer_outputs = outputs
+        output, _, _, preactivations, cells, layer_outputs = outputs
         stack = Stack(kind, input, h0, weights, batch_sizes, bias, num_layers, bidirectional)
         grad, grad_h_n, grad_c_n = (grad.contiguous() for grad in grads)
         h0, c0 = contiguous(h0), contiguous(c0)
         needs_input, needs_h0, needs_c0, *needs_weights = needs[: 3 + len(weights)]
         wanted = group(needs_weights, bias, num_layers * stack.count)
-        new = gates.new_empty
+        new = functools.partial(input.new_empty, dtype=kind.gradient_dtype(input.dtype))
         grad_h0, grad_c0 = (new(grad_h_n.shape) if needs_h0 else None), (new(grad_c_n.shape) if needs_c0 else None)
         found = [None] * len(wanted)
         for layer in reversed(range(num_layers)):
@@ -131,7 +147,7 @@ def backward_by(kind: type[Direction]) -> Callable[..., tuple]:
             for index, direction, (own_output, own_grad) in stack.layer(layer, above, grad):
                 found[index] = own = weight_gradients(direction.weights, wanted[index], new)
                 states = at(h0, index), at(c0, index)
-                kept = gates[index], cells[index]
+                kept = preactivations[index], cells[index]
                 into = (grad_below, own.w_ih, own.w_hh, own.b_ih, own.w_hr, at(grad_h0, index), at(grad_c0, index))
                 upstream = own_grad, grad_h_n[index], grad_c_n[index]
                 direction.backward(below, *states, own_output, *kept, *upstream, into, direction.reverse)

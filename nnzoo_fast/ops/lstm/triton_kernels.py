@@ -12,25 +12,38 @@ import triton.language as tl
 
 from nnzoo_fast.ops.linear.triton_kernels import column_sum, product
 from nnzoo_fast.ops.lstm import layers
-from nnzoo_fast.triton_common import AheadOfTime, compute_type, dot, philox, precision, sigmoid, tanh
+from nnzoo_fast.ops.lstm.dtypes import compute_dtype
+from nnzoo_fast.triton_common import (
+    AheadOfTime,
+    compute_type,
+    differentiated_sigmoid,
+    differentiated_tanh,
+    dot,
+    philox,
+    precision,
+    scaled,
+    sigmoid,
+    tanh,
+)
 
 
 @triton.jit
 def step_kernel(
-    h, w_hh, c, pre, gates, cells, out, batch, hidden, features, h_stride, out_stride,
+    h, w_hh, c, preactivations, cells, out, batch, hidden, features, h_stride, out_stride,
     KEEP: tl.constexpr, COMPUTE: tl.constexpr, PRECISION: tl.constexpr,
     TILE_B: tl.constexpr, TILE_H: tl.constexpr, TILE_K: tl.constexpr,
 ):  # fmt: skip
-    """One step: c is updated in place, out becomes o * tanh(c); gates and cells are kept for backward."""
+    """One step, from the input's part of the preactivations: c is updated in place, out becomes o * tanh(c);
+    preactivations and cells are kept for backward."""
     rows = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
     units = tl.program_id(1) * TILE_H + tl.arange(0, TILE_H)
     lane = tl.arange(0, TILE_K)
     inside = (rows < batch)[:, None] & (units < hidden)[None, :]
     at = rows.to(tl.int64)[:, None] * 4 * hidden + units[None, :]
-    i = tl.load(pre + at, mask=inside, other=0.0).to(COMPUTE)
-    f = tl.load(pre + at + hidden, mask=inside, other=0.0).to(COMPUTE)
-    g = tl.load(pre + at + 2 * hidden, mask=inside, other=0.0).to(COMPUTE)
-    o = tl.load(pre + at + 3 * hidden, mask=inside, other=0.0).to(COMPUTE)
+    i = tl.load(preactivations + at, mask=inside, other=0.0).to(COMPUTE)
+    f = tl.load(preactivations + at + hidden, mask=inside, other=0.0).to(COMPUTE)
+    g = tl.load(preactivations + at + 2 * hidden, mask=inside, other=0.0).to(COMPUTE)
+    o = tl.load(preactivations + at + 3 * hidden, mask=inside, other=0.0).to(COMPUTE)
     for start in range(0, features, TILE_K):
         k = start + lane
         state = h + rows.to(tl.int64)[:, None] * h_stride + k[None, :]
@@ -42,46 +55,47 @@ def step_kernel(
         f = dot(state, tl.load(weight + gate, mask=there, other=0.0), f, PRECISION)
         g = dot(state, tl.load(weight + 2 * gate, mask=there, other=0.0), g, PRECISION)
         o = dot(state, tl.load(weight + 3 * gate, mask=there, other=0.0), o, PRECISION)
-    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     cell = c + rows.to(tl.int64)[:, None] * hidden + units[None, :]
-    value = f * tl.load(cell, mask=inside, other=0.0) + i * g
+    value = sigmoid(f) * tl.load(cell, mask=inside, other=0.0) + sigmoid(i) * tanh(g)
     tl.store(cell, value, mask=inside)
-    tl.store(out + rows.to(tl.int64)[:, None] * out_stride + units[None, :], o * tanh(value), mask=inside)
+    tl.store(out + rows.to(tl.int64)[:, None] * out_stride + units[None, :], sigmoid(o) * tanh(value), mask=inside)
     if KEEP:
-        tl.store(gates + at, i, mask=inside)
-        tl.store(gates + at + hidden, f, mask=inside)
-        tl.store(gates + at + 2 * hidden, g, mask=inside)
-        tl.store(gates + at + 3 * hidden, o, mask=inside)
+        tl.store(preactivations + at, i, mask=inside)
+        tl.store(preactivations + at + hidden, f, mask=inside)
+        tl.store(preactivations + at + 2 * hidden, g, mask=inside)
+        tl.store(preactivations + at + 3 * hidden, o, mask=inside)
         tl.store(cells + rows.to(tl.int64)[:, None] * hidden + units[None, :], value, mask=inside)
 
 
 @triton.jit
-def step_gradient_kernel(gates, cells, before, grad_m, grad_c, grad_gates, hidden, TILE: tl.constexpr):
-    """From the gradients of m = o * tanh(c) and c to those of the gates' arguments and, in place, of the c before."""
+def step_gradient_kernel(preactivations, cells, before, grad_m, grad_c, deltas, hidden, TILE: tl.constexpr):
+    """From the gradients of m = o * tanh(c) and c to those of the preactivations and, in place, of the c before."""
     row = tl.program_id(0).to(tl.int64)
     units = tl.program_id(1) * TILE + tl.arange(0, TILE)
     inside = units < hidden
     at, wide = row * hidden + units, row * 4 * hidden + units
-    i = tl.load(gates + wide, mask=inside, other=0.0)
-    f = tl.load(gates + wide + hidden, mask=inside, other=0.0)
-    g = tl.load(gates + wide + 2 * hidden, mask=inside, other=0.0)
-    o = tl.load(gates + wide + 3 * hidden, mask=inside, other=0.0)
-    squashed = tanh(tl.load(cells + at, mask=inside, other=0.0))
+    i, slope_i = differentiated_sigmoid(tl.load(preactivations + wide, mask=inside, other=0.0))
+    f, slope_f = differentiated_sigmoid(tl.load(preactivations + wide + hidden, mask=inside, other=0.0))
+    g, slope_g = differentiated_tanh(tl.load(preactivations + wide + 2 * hidden, mask=inside, other=0.0))
+    o, slope_o = differentiated_sigmoid(tl.load(preactivations + wide + 3 * hidden, mask=inside, other=0.0))
+    squashed, slope = differentiated_tanh(tl.load(cells + at, mask=inside, other=0.0))
     of_m = tl.load(grad_m + at, mask=inside, other=0.0)
-    of_c = tl.load(grad_c + at, mask=inside, other=0.0) + of_m * o * (1 - squashed * squashed)
-    tl.store(grad_gates + wide, of_c * g * i * (1 - i), mask=inside)
-    tl.store(grad_gates + wide + hidden, of_c * tl.load(before + at, mask=inside, other=0.0) * f * (1 - f), mask=inside)
-    tl.store(grad_gates + wide + 2 * hidden, of_c * i * (1 - g * g), mask=inside)
-    tl.store(grad_gates + wide + 3 * hidden, of_m * squashed * o * (1 - o), mask=inside)
+    of_c = tl.load(grad_c + at, mask=inside, other=0.0) + of_m * o * slope
+    tl.store(deltas + wide, of_c * g * slope_i, mask=inside)
+    tl.store(deltas + wide + hidden, of_c * tl.load(before + at, mask=inside, other=0.0) * slope_f, mask=inside)
+    tl.store(deltas + wide + 2 * hidden, of_c * i * slope_g, mask=inside)
+    tl.store(deltas + wide + 3 * hidden, of_m * squashed * slope_o, mask=inside)
     tl.store(grad_c + at, of_c * f, mask=inside)
 
 
 @triton.jit
-def dropout_kernel(tensor, into, seed, count, first, scale, threshold, COMPUTE: tl.constexpr, TILE: tl.constexpr):
+def dropout_kernel(
+    tensor, into, seed, count, first, scale: tl.float64, threshold, COMPUTE: tl.constexpr, TILE: tl.constexpr
+):
     place = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     kept = philox(tl.load(seed), first + place) >= threshold
     value = tl.load(tensor + place, mask=place < count, other=0.0).to(COMPUTE)
-    tl.store(into + place, tl.where(kept, value * scale, 0.0), mask=place < count)
+    tl.store(into + place, tl.where(kept, scaled(value, scale), 0.0), mask=place < count)
 
 
 class Direction(layers.Direction):
@@ -109,19 +123,16 @@ class Direction(layers.Direction):
             result[rows.start + known : rows.stop] = initial[known:size]
         return result
 
-    def state(self, tensor: torch.Tensor | None, width: int, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """A copy of a state [batch, width] or of its gradient in `dtype`; zeros if there is none."""
-        if tensor is None:
-            return like.new_zeros((self.batch, width), dtype=dtype)
-        return tensor.to(dtype, copy=True)
-
-    def forward(self, input, h0, c0, output, h_n, c_n, gates, cells) -> None:
-        own, sums = self.weights, torch.float64 if self.dtype == torch.float64 else torch.float32
+    def forward(self, input, h0, c0, output, h_n, c_n, preactivations, cells) -> None:
+        own, sums = self.weights, compute_dtype(self.dtype)
         hidden, features = own.hidden_size, own.out_features
-        pre = input.new_empty((self.rows, 4 * hidden), dtype=sums)
+        keep = preactivations is not None
+        kept = (
+            preactivations.view(self.rows, 4 * hidden) if keep else input.new_empty((self.rows, 4 * hidden), dtype=sums)
+        )
         biases = [bias.to(sums) for bias in (own.b_ih, own.b_hh) if bias is not None]
         bias = sum(biases) if biases else None
-        product(input.view(self.rows, own.w_ih.shape[1]), own.w_ih.t(), pre, bias)
+        product(input.view(self.rows, own.w_ih.shape[1]), own.w_ih.t(), kept, bias)
         h = self.state(h0, features, input, self.dtype)
         c = self.state(c0, hidden, input, sums)
         for rows in self.rows_of_steps():
@@ -130,9 +141,9 @@ class Direction(layers.Direction):
             grid = (triton.cdiv(size, 16), triton.cdiv(hidden, 32))
             if size:
                 step_kernel[grid](
-                    h, own.w_hh, c, pre[rows], at_rows(gates, rows, 4 * hidden), at_rows(cells, rows, hidden), m,
+                    h, own.w_hh, c, kept[rows], cells.view(self.rows, hidden)[rows] if keep else c, m,
                     size, hidden, features, h.stride(0), m.stride(0),
-                    KEEP=gates is not None, COMPUTE=compute_type(self.dtype), PRECISION=precision(self.dtype),
+                    KEEP=keep, COMPUTE=compute_type(self.dtype), PRECISION=precision(self.dtype),
                     TILE_B=16, TILE_H=32, TILE_K=32,
                 )  # fmt: skip
             if own.w_hr is not None:
@@ -144,33 +155,35 @@ class Direction(layers.Direction):
             h_n.copy_(h)
         c_n.copy_(c)
 
-    def backward(self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add) -> None:
-        own, sums = self.weights, gates.dtype
+    def backward(
+        self, input, h0, c0, output, preactivations, cells, grad_output, grad_h_n, grad_c_n, into, add
+    ) -> None:
+        own, sums = self.weights, cells.dtype
         hidden, features = own.hidden_size, own.out_features
-        gates, cells = gates.view(self.rows, 4 * hidden), cells.view(self.rows, hidden)
+        kept, cells = preactivations.view(self.rows, 4 * hidden), cells.view(self.rows, hidden)
         before = self.before(cells, self.state(c0, hidden, cells, sums))
         grad_h = self.state(grad_h_n, features, cells, sums)
         grad_c = self.state(grad_c_n, hidden, cells, sums)
-        grad_gates = torch.empty_like(gates)
-        grad_rows = torch.empty((self.rows, features), dtype=sums, device=gates.device)
+        deltas = torch.empty_like(kept)
+        grad_rows = torch.empty((self.rows, features), dtype=sums, device=cells.device)
         w_hh, w_hr = own.w_hh.to(sums), None if own.w_hr is None else own.w_hr.to(sums)
         for rows in reversed(self.rows_of_steps()):
             size = rows.stop - rows.start
             grad_rows[rows] = grad_h[:size] + grad_output[rows]
             grad_m = grad_rows[rows]
             if w_hr is not None:
-                grad_m = gates.new_empty((size, hidden))
+                grad_m = cells.new_empty((size, hidden))
                 product(grad_rows[rows], w_hr, grad_m)
             if size:
                 step_gradient_kernel[(size, triton.cdiv(hidden, 128))](
-                    gates[rows], cells[rows], before[rows], grad_m, grad_c, grad_gates[rows], hidden, TILE=128
+                    kept[rows], cells[rows], before[rows], grad_m, grad_c, deltas[rows], hidden, TILE=128
                 )
-            product(grad_gates[rows], w_hh, grad_h[:size])
+            product(deltas[rows], w_hh, grad_h[:size])
         grad_input, *of_weights, grad_h0, grad_c0 = into
-        self.weight_gradients(of_weights, input, output, h0, gates, cells, grad_gates, grad_rows)
+        self.weight_gradients(of_weights, input, output, h0, kept, cells, deltas, grad_rows)
         if grad_input is not None:
             target = torch.empty_like(grad_input) if add else grad_input
-            product(grad_gates, own.w_ih.to(sums), target)
+            product(deltas, own.w_ih.to(sums), target)
             if add:
                 grad_input += target
         if grad_h0 is not None:
@@ -178,18 +191,18 @@ class Direction(layers.Direction):
         if grad_c0 is not None:
             grad_c0.copy_(grad_c)
 
-    def weight_gradients(self, into, input, output, h0, gates, cells, grad_gates, grad_rows) -> None:
+    def weight_gradients(self, into, input, output, h0, kept, cells, deltas, grad_rows) -> None:
         """One product over all steps for each weight."""
         w_ih, w_hh, bias, w_hr = into
-        hidden, features, sums = self.weights.hidden_size, self.weights.out_features, gates.dtype
+        hidden, features, sums = self.weights.hidden_size, self.weights.out_features, cells.dtype
         if w_ih is not None:
-            product(grad_gates.t(), input.view(self.rows, self.weights.w_ih.shape[1]).to(sums), w_ih)
+            product(deltas.t(), input.view(self.rows, self.weights.w_ih.shape[1]).to(sums), w_ih)
         if w_hh is not None:
-            product(grad_gates.t(), self.before(output.to(sums), self.state(h0, features, gates, sums)), w_hh)
+            product(deltas.t(), self.before(output.to(sums), self.state(h0, features, cells, sums)), w_hh)
         if bias is not None:
-            bias.copy_(column_sum(grad_gates))
+            bias.copy_(column_sum(deltas))
         if w_hr is not None:
-            product(grad_rows.t(), gates[:, 3 * hidden :] * cells.tanh(), w_hr)
+            product(grad_rows.t(), kept[:, 3 * hidden :].sigmoid() * cells.tanh(), w_hr)
 
     @staticmethod
     def drop(tensor, into, layer, seed, probability) -> torch.Tensor:
@@ -210,10 +223,6 @@ class Direction(layers.Direction):
         return into
 
 
-def at_rows(tensor: torch.Tensor | None, rows: slice, width: int) -> torch.Tensor | None:
-    return None if tensor is None else tensor.view(-1, width)[rows]
-
-
 forward, backward = layers.forward_by(Direction), layers.backward_by(Direction)
 
 
@@ -223,14 +232,15 @@ def ahead_of_time() -> list[AheadOfTime]:
         AheadOfTime(
             step_gradient_kernel,
             dict(
-                **dict.fromkeys(("gates", "cells", "before", "grad_m", "grad_c", "grad_gates"), "*fp32"), hidden="i32"
+                **dict.fromkeys(("preactivations", "cells", "before", "grad_m", "grad_c", "deltas"), "*fp32"),
+                hidden="i32",
             ),
             dict(TILE=128),
         )
     ]
     for kind in ("bf16", "fp16", "fp32"):
         pointer = f"*{kind}"
-        kept = dict.fromkeys(("c", "pre", "gates", "cells"), "*fp32")
+        kept = dict.fromkeys(("c", "preactivations", "cells"), "*fp32")
         sizes = dict.fromkeys(("batch", "hidden", "features", "h_stride", "out_stride"), "i32")
         cases.append(
             AheadOfTime(
@@ -243,7 +253,7 @@ def ahead_of_time() -> list[AheadOfTime]:
             AheadOfTime(
                 dropout_kernel,
                 dict(
-                    tensor=pointer, into=pointer, seed="*i64", count="i64", first="i64", scale="fp32", threshold="i64"
+                    tensor=pointer, into=pointer, seed="*i64", count="i64", first="i64", scale="fp64", threshold="i64"
                 ),
                 dict(COMPUTE=tl.float32, TILE=1024),
             )

@@ -99,7 +99,7 @@ def flops(input, hx, cx, w_ih, w_hh, b_ih, b_hh):
 operation = Operation(
     "lstm_cell",
     "Tensor input, Tensor hx, Tensor cx, Tensor w_ih, Tensor w_hh, Tensor? b_ih, Tensor? b_hh",
-    ("h", "c", "gates", "cells"),
+    ("h", "c", "preactivations", "cells"),
     visible=2,
     allocate=allocate,
     reference=reference,
