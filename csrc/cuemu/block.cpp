@@ -64,6 +64,10 @@ void Block::reset(const Grid& grid, uint3 index) {
     }
     copies_used_ = false;
   }
+  if (bulk_copies_used_) {
+    for (OperationQueue& queue : bulk_copies_) queue.clear();
+    bulk_copies_used_ = false;
+  }
   std::fill(std::begin(alive_lanes_), std::end(alive_lanes_), 0u);
   std::fill(std::begin(waiting_lanes_), std::end(waiting_lanes_), 0u);
   uint3 thread_index{0, 0, 0};
@@ -100,7 +104,7 @@ void Block::run(const Grid& grid, uint3 index, Schedule schedule, const Neighbou
   enqueue_in_order(0, thread_count_, [](const Thread&) { return true; });
   do {
     run_ready_threads();
-  } while (!failed_ && alive_count_ > 0 && find_work());
+  } while (!failed_ && alive_count_ > 0 && find_work() && !failed_);
 
   if (!failed_ && alive_count_ > 0 && !neighbours_.team) {
     failed_ = true;
@@ -219,6 +223,9 @@ void Block::end_thread() {
   if (copies_used_ && !copies_[thread.number].copies.empty())
     fail("the thread returns with cp.async copies that it has not waited for", copies_[thread.number].copies[0].site,
          Fault::missing_wait);
+  if (bulk_copies_used_ && !bulk_copies_[thread.number].is_empty())
+    fail("the thread returns with bulk copies to global memory that it has not waited for",
+         bulk_copies_[thread.number].first_site(), Fault::missing_wait);
   if (thread.has_arrived)
     fail("the thread returns between arriving at the cluster's barrier and waiting at it", {}, Fault::missing_wait);
   if (observer) observer->thread_returns(*this);
@@ -240,6 +247,12 @@ void Block::end_thread() {
 void Block::fail(const std::string& message, Site site, Fault fault) {
   if (observer) observer->finds(fault, message, site);
   stop(message);
+}
+
+void Block::fail_outside(const std::string& message, Site site, Fault fault) {
+  if (observer) observer->finds(fault, message, site);
+  if (!failed_) error_ = message + " " + describe(site);
+  failed_ = true;
 }
 
 // Ends the launch.

@@ -17,6 +17,7 @@
 #include "cuemu/environment.h"
 #include "cuemu/fiber.h"
 #include "cuemu/language.h"
+#include "cuemu/operation_queue.h"
 #include "cuemu/runtime.h"
 
 namespace cuemu {
@@ -138,6 +139,8 @@ class Block {
   void defer(std::function<void()> operation);
   [[noreturn]] void fail(const std::string& message, Site site = {}, Fault fault = Fault::other);
   [[noreturn]] void stop(const std::string& message);
+  // The same while no thread of the block runs.
+  void fail_outside(const std::string& message, Site site, Fault fault = Fault::other);
   [[noreturn]] void run_threads();
   // nullptr between threads: no thread has begun, or none can go on.
   Thread* current() { return current_; }
@@ -146,9 +149,13 @@ class Block {
   unsigned thread_count() const { return thread_count_; }
   unsigned alive_lanes(unsigned warp) const { return alive_lanes_[warp]; }
   CopyQueue& copies();
+  OperationQueue& bulk_copies();
   const Neighbours& neighbours() const { return neighbours_; }
 
   void* shared_memory() { return shared_; }
+  bool has_dynamic_shared(const void* address) const {
+    return address >= shared_ && address < shared_ + grid_->shared_bytes;
+  }
   // The address in this block's shared memory of what `address` is in the shared memory of `other`; nullptr if it is
   // not in there.
   void* same_shared_address(const Block& other, const void* address) const;
@@ -189,6 +196,8 @@ class Block {
   char* shared_ = nullptr;
   std::vector<CopyQueue> copies_;
   bool copies_used_ = false;
+  std::vector<OperationQueue> bulk_copies_;
+  bool bulk_copies_used_ = false;
   std::vector<std::function<void()>> deferred_;
   NamedBarrier named_barriers_[kNamedBarriers];
 

@@ -212,6 +212,12 @@ void Block::tell_deadlock(const std::string& message) {
       observer->finds(Fault::deadlock, message, threads_[i].site);
 }
 
+OperationQueue& Block::bulk_copies() {
+  bulk_copies_.resize(kMaxThreads);
+  bulk_copies_used_ = true;
+  return bulk_copies_[current_->number];
+}
+
 CopyQueue& Block::copies() {
   copies_.resize(kMaxThreads);
   copies_used_ = true;

@@ -98,7 +98,7 @@ void* map_shared(const void* address, unsigned rank, Site site) {
 
 void* Block::same_shared_address(const Block& other, const void* address) const {
   auto* bytes = static_cast<const char*>(address);
-  if (bytes >= other.shared_ && bytes < other.shared_ + grid_->shared_bytes) return shared_ + (bytes - other.shared_);
+  if (other.has_dynamic_shared(address)) return shared_ + (bytes - other.shared_);
   // A static `__shared__` variable. Every OS thread has the same layout of thread-local variables.
   ThreadLocals own;
   dl_iterate_phdr(find_thread_locals, &own);
