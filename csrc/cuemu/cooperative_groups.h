@@ -110,6 +110,10 @@ class thread_block_tile : public lane_group {
 
  public:
   explicit thread_block_tile(unsigned rank, unsigned count) : lane_group(own_lanes()), rank_(rank), count_(count) {}
+  // `thread_block_tile<32>`, as most programs write it, leaves out the parent.
+  template <class Other>
+  thread_block_tile(const thread_block_tile<tile_size, Other>& tile)
+      : thread_block_tile(tile.meta_group_rank(), tile.meta_group_size()) {}
 
   static constexpr unsigned num_threads() { return tile_size; }
   static constexpr unsigned size() { return tile_size; }

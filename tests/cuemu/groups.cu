@@ -17,7 +17,7 @@ namespace {
 template <int size>
 __global__ void tiles(const int* in, int* out) {
   cg::thread_block block = cg::this_thread_block();
-  auto tile = cg::tiled_partition<size>(block);
+  cg::thread_block_tile<size> tile = cg::tiled_partition<size>(block);
   const int i = block.thread_rank();
   const int value = in[i];
   const int count = block.size();
