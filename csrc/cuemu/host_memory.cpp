@@ -7,9 +7,11 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <string>
 
 #include "cuemu/allocations.h"
 #include "cuemu/host_api.h"
+#include "cuemu/observer.h"
 
 namespace cuemu {
 namespace {
@@ -22,6 +24,7 @@ enum class Kind { device, managed, host, symbol };
 struct Entry {
   std::size_t bytes;
   Kind kind;
+  bool is_the_observers = false;
 };
 
 std::mutex mutex;
@@ -41,6 +44,16 @@ std::size_t used_memory() {
   return sum;
 }
 
+// Memory that the host may write to without the runtime counts as initialised.
+void* observed_memory(std::size_t bytes, Kind kind) {
+  static int count = 0;
+  const char* function = kind == Kind::device    ? "cudaMalloc"
+                         : kind == Kind::managed ? "cudaMallocManaged"
+                                                 : "cudaMallocHost";
+  return observer->allocates(bytes, kind != Kind::device,
+                             std::string(function) + ", allocation " + std::to_string(++count));
+}
+
 // Every byte 0xff: a NaN in each floating-point type.
 cudaError_t allocate(void** pointer, std::size_t bytes, Kind kind) {
   if (!pointer) return remember(cudaErrorInvalidValue);
@@ -48,10 +61,11 @@ cudaError_t allocate(void** pointer, std::size_t bytes, Kind kind) {
   if (bytes == 0) return cudaSuccess;
   std::lock_guard<std::mutex> lock(mutex);
   if (bytes > total_memory() - used_memory()) return remember(cudaErrorMemoryAllocation);
-  void* memory = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  void* memory = observer ? observed_memory(bytes, kind)
+                          : std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (!memory) return remember(cudaErrorMemoryAllocation);
   std::memset(memory, 0xff, bytes);
-  entries()[reinterpret_cast<std::uintptr_t>(memory)] = {bytes, kind};
+  entries()[reinterpret_cast<std::uintptr_t>(memory)] = {bytes, kind, observer != nullptr};
   *pointer = memory;
   return cudaSuccess;
 }
@@ -62,8 +76,12 @@ cudaError_t release(void* pointer, bool host) {
   auto found = entries().find(reinterpret_cast<std::uintptr_t>(pointer));
   if (found == entries().end() || found->second.kind == Kind::symbol || (found->second.kind == Kind::host) != host)
     return remember(cudaErrorInvalidValue);
+  if (!found->second.is_the_observers) {
+    std::free(pointer);
+  } else if (observer) {
+    observer->frees(pointer);
+  }
   entries().erase(found);
-  std::free(pointer);
   return cudaSuccess;
 }
 
@@ -120,6 +138,7 @@ cudaError_t register_symbol(void* symbol, std::size_t bytes) {
 }  // namespace cuemu
 
 using cuemu::Kind;
+using cuemu::observer;
 using cuemu::remember;
 
 cudaError_t cudaMalloc(void** pointer, std::size_t bytes) { return cuemu::allocate(pointer, bytes, Kind::device); }
@@ -150,6 +169,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault) return remember(cudaErrorInvalidMemcpyDirection);
   if (!to || !from || !cuemu::is_copy(to, from, bytes, kind)) return remember(cudaErrorInvalidValue);
   std::memmove(to, from, bytes);
+  if (observer) observer->host_writes(to, bytes);
   return cudaSuccess;
 }
 
@@ -171,5 +191,6 @@ cudaError_t cudaMemset(void* pointer, int value, std::size_t bytes) {
     if (!cuemu::is_range(pointer, bytes, true)) return remember(cudaErrorInvalidValue);
   }
   std::memset(pointer, value, bytes);
+  if (observer) observer->host_writes(pointer, bytes);
   return cudaSuccess;
 }

@@ -37,6 +37,12 @@ class Observer {
   virtual void copy_begins(const Copy& copy) = 0;
   virtual void copy_lands(const Copy& copy) = 0;
 
+  // Memory that a program gets from the CUDA runtime (host_api.h): the observer's, until it is released. Null where
+  // there is none.
+  virtual void* allocates(std::size_t bytes, bool initialised, const std::string& name) = 0;
+  virtual void frees(void* memory) = 0;
+  virtual void host_writes(const void* address, std::size_t bytes) = 0;
+
   // Something is wrong at `site`. It is the caller's fault if there is one.
   virtual void finds(Fault fault, const std::string& message, Site site) = 0;
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,9 @@ class Job:
         return f"{self.title} of {self.source.path}{launch}; {orders}"
 
     def as_dict(self) -> dict:
-        shape = {"grid": self.shape.grid, "block": self.shape.block, "smem": self.shape.shared} if self.shape else {}
-        return {"file": str(self.source.path), "kernel": self.kernel, **shape, "orders": self.orders}
+        shape = self.shape or Shape(None, None, 0)
+        launch = {"grid": shape.grid, "block": shape.block, "smem": shape.shared}
+        return {"file": str(self.source.path), "kernel": self.kernel, **launch, "orders": self.orders}
 
     def build(self) -> Path:
         """Compiles, if need be; `go` does it as well."""
@@ -100,12 +102,13 @@ class Job:
         """Runs it once in each schedule, each time with the same arguments.
 
         Args:
-            stdout: a file descriptor for what the program itself prints.
+            stdout: a file descriptor for what the program itself prints in the first schedule; later ones are silent.
         """
         program = self.build()
         results = []
         for order in self.orders:
-            process = Process(program, self.checked, order, self.timeout, stdout, self.kernel or "")
+            streams = (stdout, None) if not results else (subprocess.DEVNULL, subprocess.DEVNULL)
+            process = Process(program, self.checked, order, self.timeout, streams, self.kernel or "")
             if self.shape:
                 results.append(process.kernel_once(self.shape, self.arguments))
             else:

@@ -36,13 +36,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Process:
-    """How a program is run: checked or not, in which schedule, for how long, and where its own output goes."""
+    """How a program is run: checked or not, in which schedule, for how long, and where its own output and errors go."""
 
     program: Path
     checked: bool
     order: str = "forward"
     timeout: float | None = None
-    stdout: int | None = None
+    streams: tuple[int | None, int | None] = (None, None)
     kernel: str = ""
 
     def kernel_once(self, shape: Shape, arguments: Sequence[Number | Array]) -> Result:
@@ -73,7 +73,7 @@ class Process:
         request.write_text("\n".join([f"report\t{outcome}", f"mode\t{mode}", *entries, ""]), errors="surrogateescape")
         environment = {**os.environ, "CUEMU_REQUEST": str(request), "CUEMU_ORDER": self.order}
         try:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": self.stdout}
+            streams = dict(zip(("stdin", "stdout", "stderr"), (subprocess.DEVNULL, *self.streams), strict=True))
             done = subprocess.run([self.program, *words], env=environment, timeout=self.timeout, **streams)
         except subprocess.TimeoutExpired:
             raise UsageError(

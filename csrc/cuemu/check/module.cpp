@@ -93,8 +93,8 @@ Module describe_this_module() {
 }  // namespace
 
 const Module& this_module() {
-  static const Module module = describe_this_module();
-  return module;
+  static const Module* module = new Module(describe_this_module());  // a report may be written when the process ends
+  return *module;
 }
 
 }  // namespace cuemu::check

@@ -95,6 +95,13 @@ void Session::note(Fault fault, const std::string& message, Place place) {
   if (current_block->current()) finding->thread = to_index(current_block->current()->index);
 }
 
+void* Session::allocates(std::size_t bytes, bool initialised, const std::string& name) {
+  return global_.allocate(bytes, initialised, name);
+}
+
+// The bytes stay where they are, so that a late access does no harm beside the finding.
+void Session::frees(void* memory) { global_.remove(reinterpret_cast<std::uintptr_t>(memory)); }
+
 void Session::host_writes(const void* address, std::size_t bytes) {
   auto begin = reinterpret_cast<std::uintptr_t>(address);
   Region* region = bytes ? global_.find(begin, bytes) : nullptr;

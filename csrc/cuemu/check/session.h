@@ -40,9 +40,6 @@ class Session : public Observer {
   void index_outside(const char* array_type, long long index, Place place);
   void fence();
 
-  // Between launches.
-  void host_writes(const void* address, std::size_t bytes);
-
   // Annotations (annotate.h).
   void race_is_meant(const void* address, std::size_t bytes);
 
@@ -62,6 +59,9 @@ class Session : public Observer {
   void memory_access(const void* address, unsigned bytes, bool is_store, Site site) override;
   void copy_begins(const Copy& copy) override;
   void copy_lands(const Copy& copy) override;
+  void* allocates(std::size_t bytes, bool initialised, const std::string& name) override;
+  void frees(void* memory) override;
+  void host_writes(const void* address, std::size_t bytes) override;
   void finds(Fault fault, const std::string& message, Site site) override;
 
  private:

@@ -14,11 +14,11 @@ namespace {
 // What is inlined from the emulator's headers belongs to the line that called it. The compiler saw them in the folder
 // above this file's.
 bool is_the_emulators(const std::string& file) {
-  static const std::string folder = [] {
+  static const std::string& folder = *new std::string([] {
     std::string path = __FILE__;
     path.erase(path.rfind("check/sites.cpp"));
     return path;
-  }();
+  }());
   std::size_t at = file.find(folder);
   return at == 0 || (at != std::string::npos && file[at - 1] == '/');
 }
