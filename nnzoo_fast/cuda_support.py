@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 
 import torch
 
@@ -57,13 +58,19 @@ def _device_verdict(tensor: torch.Tensor, part: str) -> Verdict:
     return True, ""
 
 
+def module_of(tensor: torch.Tensor) -> ModuleType:
+    """The compiled module whose kernels run where `tensor` lives."""
+    return _extension.load("_cuda" if tensor.is_cuda else "_cuemu")
+
+
 def call(tensor: torch.Tensor, kernel: str, *args) -> None:
     """Runs `kernel` where `tensor` lives: on its GPU and that GPU's current stream, or on the emulator."""
+    run = getattr(module_of(tensor), kernel)
     if tensor.is_cuda:
         with torch.cuda.device(tensor.device):
-            getattr(_extension.load("_cuda"), kernel)(*args, torch.cuda.current_stream().cuda_stream)
+            run(*args, torch.cuda.current_stream().cuda_stream)
     else:
-        getattr(_extension.load("_cuemu"), kernel)(*args, 0)
+        run(*args, 0)
 
 
 def allows_tf32() -> bool:

@@ -69,6 +69,21 @@ def test_a_result_wrong_by_one_percent_fails(spec):
     assert sum(map(failing, spec.samples)) > len(spec.samples) // 2
 
 
+@pytest.mark.parametrize(
+    "spec, sample",
+    [pytest.param(*case.values, id=case.id) for case in EVERY_SAMPLE if case.values[1].ill_conditioned],
+)
+@pytest.mark.parametrize("dtype, factor", [(torch.float32, 1.0001), (torch.float64, 1 + 1e-8)], ids=str)
+def test_ill_conditioned_samples_can_fail(spec, sample, dtype, factor):
+    """Every output is refused at an error that is far from what rounding does."""
+
+    def twin(*args, **kwargs):
+        return tuple(out * factor for out in outputs_of(spec.stock(*args, **kwargs)))
+
+    problems = "\n".join(matrix.deviations(spec, sample, dtype, twin))
+    assert all(f"output {place}" in problems for place in range(3)), problems
+
+
 @pytest.mark.parametrize("spec, error", EVERY_ERROR)
 def test_wrong_calls_raise(spec, error):
     call = error.make(Maker())

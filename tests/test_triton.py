@@ -9,6 +9,7 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton", reason="Triton is an extra")
+triton_common = pytest.importorskip("nnzoo_fast.triton_common")
 
 HERE = Path(__file__).parent
 
@@ -49,3 +50,19 @@ def test_the_interpreter_needs_our_dot_for_bfloat16():
     out = torch.empty(16, 16)
     product[(1,)](a, b, out)
     assert not torch.allclose(out, a.float() @ b.float(), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CPU tensors are for the interpreter")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_tanh_keeps_its_digits_near_zero(dtype):
+    import triton.language as tl
+
+    @triton.jit
+    def apply(x, out):
+        i = tl.arange(0, 64)
+        tl.store(out + i, triton_common.tanh(tl.load(x + i)))
+
+    x = torch.logspace(-30, 1.2, 64, dtype=torch.float64).to(dtype)
+    out = torch.empty_like(x)
+    apply[(1,)](x, out)
+    torch.testing.assert_close(out.double(), x.double().tanh(), rtol=8 * torch.finfo(dtype).eps, atol=0)

@@ -32,37 +32,18 @@ def pays(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, 
     return True, "one pass over the keys, scores in cache"
 
 
-class CpuLayout(Layout):
-    """A layout with the struct that the C++ kernels take."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        tensors = (self.query, self.key, self.value)
-        strides = [stride for tensor in tensors for stride in tensor.stride()[:3]]
-        self.inputs = _extension._C.AttentionInputs(
-            [address(tensor) for tensor in (*tensors, self.mask, self.seed)],
-            self.sizes,
-            (*strides, *((0, 0, 0, 0) if self.mask is None else self.mask.stride())),
-            self.mask_kind,
-            self.is_causal,
-            self.scale,
-            self.dropout_p,
-            _extension.DTYPE_CODES[self.query.dtype],
-            torch.get_num_threads(),
-        )
-
-
 def forward(*args):
     *args, training = args
     output, statistics = allocate(*args, training)
     if output.numel() or statistics.numel():
-        layout = CpuLayout(*args)
-        _extension._C.attention_forward(layout.inputs, output.data_ptr(), statistics.data_ptr())
+        layout = Layout(*args)  # keeps its copies alive while the kernel reads them
+        _extension._C.attention_forward(layout.inputs(_extension._C), output.data_ptr(), statistics.data_ptr())
     return output, statistics
 
 
 def backward(grads, args, outputs, needs):
-    layout = CpuLayout(*args)
+    layout = Layout(*args)
+    inputs = layout.inputs(_extension._C)
     output, statistics = outputs
     needs_query, needs_key, needs_value, needs_mask = needs[:4]
     grad = grads[0].contiguous()
@@ -77,16 +58,16 @@ def backward(grads, args, outputs, needs):
     if not layout.is_empty and any(needs[:3]):
         parts, workspace = make_workspace(layout, grad)
         _extension._C.attention_backward(
-            layout.inputs, upstream, [address(tensor) for tensor in found], parts, address(workspace)
+            inputs, upstream, [address(tensor) for tensor in found], parts, address(workspace)
         )
     found = [
         None if tensor is None else tensor.sum_to_size(like.shape) for tensor, like in zip(found, args, strict=False)
     ]
-    found.append(mask_gradient(layout, args[3], upstream) if needs_mask else None)
+    found.append(mask_gradient(layout, args[3], inputs, upstream) if needs_mask else None)
     return (*found, None)
 
 
-def make_workspace(layout: CpuLayout, grad: torch.Tensor):
+def make_workspace(layout: Layout, grad: torch.Tensor):
     """How many tasks share the queries of a key head, and the memory for their sums, if any is needed."""
     batch, heads, kv_heads, queries, keys, head_dim, value_dim = layout.sizes
     pairs, threads = batch * kv_heads, torch.get_num_threads()
@@ -96,14 +77,14 @@ def make_workspace(layout: CpuLayout, grad: torch.Tensor):
     return parts, grad.new_empty((parts, pairs, keys, head_dim + value_dim), dtype=layout.sums)
 
 
-def mask_gradient(layout: CpuLayout, attn_mask: torch.Tensor, upstream: tuple) -> torch.Tensor:
+def mask_gradient(layout: Layout, attn_mask: torch.Tensor, inputs, upstream: tuple) -> torch.Tensor:
     batch, heads, _, queries, keys, _, _ = layout.sizes
     direct = attn_mask.dim() <= 4 and len(layout.lead) <= 2
     shape = attn_mask.shape if direct else (batch, heads, queries, keys)
     grad_mask = torch.zeros(shape, dtype=layout.sums)
     if not layout.is_empty:
         strides = grad_mask.expand(batch, heads, queries, keys).stride()
-        _extension._C.attention_mask_backward(layout.inputs, upstream, grad_mask.data_ptr(), strides)
+        _extension._C.attention_mask_backward(inputs, upstream, grad_mask.data_ptr(), strides)
     if not direct:
         grad_mask = grad_mask.reshape(*layout.lead, queries, keys).sum_to_size(attn_mask.shape)
     return grad_mask.to(attn_mask.dtype)

@@ -2,9 +2,8 @@
 
 import torch
 
-from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
-from nnzoo_fast.cuda_support import call
+from nnzoo_fast.cuda_support import call, module_of
 from nnzoo_fast.ops.attention.layout import Layout, allocate, kernels_support
 
 MOST_FEATURES = 256
@@ -19,26 +18,13 @@ def supports(query, key, value, *others) -> Verdict:
     return kernels_support(query, key, value, *others)
 
 
-def arguments_of(layout: Layout) -> tuple:
-    """What every kernel takes first: tensors, sizes, strides, options and numbers (attention_cuda_bind.cpp)."""
-    tensors = (layout.query, layout.key, layout.value)
-    mask_strides = (0, 0, 0, 0) if layout.mask is None else layout.mask.stride()
-    return (
-        [address(tensor) for tensor in (*tensors, layout.mask, layout.seed)],
-        layout.sizes,
-        (*(stride for tensor in tensors for stride in tensor.stride()[:3]), *mask_strides),
-        (layout.mask_kind, layout.is_causal, DTYPE_CODES[layout.query.dtype]),
-        (layout.scale, layout.dropout_p),
-    )
-
-
 def forward(*args):
     *args, training = args
     output, statistics = allocate(*args, training)
     if output.numel() or statistics.numel():
         layout = Layout(*args)  # keeps its copies alive while the kernel reads them
         wanted = statistics.data_ptr() if statistics.numel() else 0
-        call(output, "attention_forward", *arguments_of(layout), output.data_ptr(), wanted)
+        call(output, "attention_forward", layout.inputs(module_of(output)), output.data_ptr(), wanted)
     return output, statistics
 
 
@@ -54,19 +40,19 @@ def backward(grads, args, outputs, needs):
         make(lead + tensor.shape[-2:]) if needed else None
         for tensor, lead, needed in zip(args[:3], leads, needs_each, strict=True)
     ]
-    arguments = arguments_of(layout)
-    upstream = [address(tensor) for tensor in (output, grad, statistics, delta)]
+    inputs = layout.inputs(module_of(grad))
+    upstream = [address(tensor) for tensor in (output, grad, statistics)]
     if not layout.is_empty:
-        call(grad, "attention_delta", *arguments, upstream)
-        call(grad, "attention_backward", *arguments, upstream, [address(tensor) for tensor in found])
+        call(grad, "attention_delta", inputs, upstream, delta.data_ptr())
+        call(grad, "attention_backward", inputs, upstream, delta.data_ptr(), [address(tensor) for tensor in found])
     found = [
         None if tensor is None else tensor.sum_to_size(like.shape) for tensor, like in zip(found, args, strict=False)
     ]
-    found.append(mask_gradient(layout, args[3], grad, arguments, upstream) if needs_mask else None)
+    found.append(mask_gradient(layout, args[3], grad, inputs, upstream, delta) if needs_mask else None)
     return (*found, None)
 
 
-def mask_gradient(layout: Layout, attn_mask: torch.Tensor, grad: torch.Tensor, arguments, upstream) -> torch.Tensor:
+def mask_gradient(layout: Layout, attn_mask: torch.Tensor, grad: torch.Tensor, inputs, upstream, delta) -> torch.Tensor:
     """The kernel sums over the dimensions in which a mask of up to four is broadcast; torch over those of others."""
     batch, heads, _, queries, keys, _, _ = layout.sizes
     direct = attn_mask.dim() <= 4 and len(layout.lead) <= 2
@@ -74,7 +60,7 @@ def mask_gradient(layout: Layout, attn_mask: torch.Tensor, grad: torch.Tensor, a
     grad_mask = grad.new_zeros(shape, dtype=layout.sums)
     if not layout.is_empty:
         place = (grad_mask.data_ptr(), grad_mask.shape, grad_mask.stride())
-        call(grad, "attention_mask_backward", *arguments, upstream, *place)
+        call(grad, "attention_mask_backward", inputs, upstream, delta.data_ptr(), *place)
     if not direct:
         grad_mask = grad_mask.reshape(*layout.lead, queries, keys).sum_to_size(attn_mask.shape)
     return grad_mask.reshape(attn_mask.shape).to(attn_mask.dtype)

@@ -2,7 +2,8 @@
 
 import torch
 
-from nnzoo_fast.backends import Verdict
+from nnzoo_fast._extension import DTYPE_CODES
+from nnzoo_fast.backends import Verdict, address
 
 NO_MASK, BOOLEAN_MASK, ADDITIVE_MASK = range(3)
 """The codes of `enum class MaskKind` in csrc/ops/attention/attention.h."""
@@ -64,6 +65,22 @@ class Layout:
             boolean = attn_mask.dtype == torch.bool
             self.mask_kind = BOOLEAN_MASK if boolean else ADDITIVE_MASK
             self.mask = self.scores_view(attn_mask if boolean else attn_mask.to(self.sums))
+
+    def inputs(self, module):
+        """The struct `AttentionInputs` (csrc/ops/attention/attention.h) of one of the compiled modules."""
+        tensors = (self.query, self.key, self.value)
+        strides = [stride for tensor in tensors for stride in tensor.stride()[:3]]
+        return module.AttentionInputs(
+            [address(tensor) for tensor in (*tensors, self.mask, self.seed)],
+            self.sizes,
+            (*strides, *((0, 0, 0, 0) if self.mask is None else self.mask.stride())),
+            self.mask_kind,
+            self.is_causal,
+            self.scale,
+            self.dropout_p,
+            DTYPE_CODES[self.query.dtype],
+            torch.get_num_threads(),
+        )
 
     def scores_view(self, mask: torch.Tensor) -> torch.Tensor:
         """A tensor that broadcasts to the scores, as [B, H, L, S]."""
