@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 
@@ -13,35 +15,46 @@ from nnzoo_fast.backends import Backend, Verdict, only_on_request
 CUDA_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def cuda_rows(module_name: str) -> tuple[Backend, Backend]:
-    """The rows whose `supports(*args)`, `forward` and `backward` stand in the module of this name.
+class Kernels(NamedTuple):
+    """What a row needs of a module: functions as in `Backend`."""
 
-    Neither is chosen by itself: no table of GPU times says yet where these kernels beat stock torch.
+    supports: Callable[..., Verdict]
+    forward: Callable[..., tuple]
+    backward: Callable[..., tuple]
+
+
+def cuda_rows(module_name: str, *rungs: str) -> tuple[Backend, ...]:
+    """The rows `cuda` and `cuemu`, then for each rung of the ladder below them `cuda_<rung>` and `cuemu_<rung>`.
+
+    The module of this name has `supports`, `forward` and `backward`, and the `Kernels` of each rung in its `RUNGS`.
+    None is chosen by itself: no table of GPU times says yet where these kernels beat stock torch.
     """
+    rows = []
+    for rung in (None, *rungs):
+        for part in ("_cuda", "_cuemu"):
+            name = part[1:] if rung is None else f"{part[1:]}_{rung}"
+            rows.append(Backend(name, *_kernels(module_name, rung, part), only_on_request))
+    return tuple(rows)
 
-    def supports_on(part: str):
-        def supports(*args) -> Verdict:
-            tensor = next(arg for arg in args if isinstance(arg, torch.Tensor))
-            able, reason = _device_verdict(tensor, part)
-            return _module(module_name).supports(*args) if able else (able, reason)
 
-        return supports
+def _kernels(module_name: str, rung: str | None, part: str) -> Kernels:
+    def found():
+        # Not at the top: an operation's cuda.py imports its own package for `allocate`.
+        module = importlib.import_module(module_name)
+        return module if rung is None else module.RUNGS[rung]
+
+    def supports(*args) -> Verdict:
+        tensor = next(arg for arg in args if isinstance(arg, torch.Tensor))
+        able, reason = _device_verdict(tensor, part)
+        return found().supports(*args) if able else (able, reason)
 
     def forward(*args):
-        return _module(module_name).forward(*args)
+        return found().forward(*args)
 
     def backward(*args):
-        return _module(module_name).backward(*args)
+        return found().backward(*args)
 
-    return (
-        Backend("cuda", supports_on("_cuda"), forward, backward, only_on_request),
-        Backend("cuemu", supports_on("_cuemu"), forward, backward, only_on_request),
-    )
-
-
-def _module(name: str):
-    # Not at the top: an operation's cuda.py imports its own package for `allocate`.
-    return importlib.import_module(name)
+    return Kernels(supports, forward, backward)
 
 
 def _device_verdict(tensor: torch.Tensor, part: str) -> Verdict:

@@ -65,6 +65,32 @@ def test_float16_equals_the_oracle(spec, sample, poisoned_memory):
     assert not problems, "\n".join(problems)
 
 
+RUNGS = [
+    pytest.param(spec, row.name, dtype, sample, id=f"{spec.name}-{row.name}-{name}-{sample.id}")
+    for spec in SPECS
+    for row in matrix.operation_of(spec.name).table
+    if row.name.startswith("cuemu_")
+    for name, dtype in list(DTYPES.items())[:2]
+    for sample in spec.samples
+    if not sample.long
+]
+
+
+@needs_emulator
+@pytest.mark.parametrize("spec, rung, dtype, sample", RUNGS)
+def test_every_rung_equals_the_oracle(spec, rung, dtype, sample, poisoned_memory):
+    """The ladder below what `cuemu` runs, and the calls that a rung declines."""
+    operation, args = matrix.reached_by(spec, sample.make(Maker(dtype)))
+    row = next(row for row in operation.table if row.name == rung)
+    able, reason = row.supports(*args)
+    if not able:
+        assert reason
+        return
+    with nnzoo_fast.backend(**{operation.name: rung}):
+        problems = matrix.deviations(spec, sample, dtype, spec.function)
+    assert not problems, "\n".join(problems)
+
+
 @needs_emulator
 def test_tf32_only_where_torch_allows_it():
     torch.manual_seed(0)
@@ -102,7 +128,7 @@ def test_an_index_out_of_range_traps():
     x = torch.randn(3, 5)
     operation(x, None, *groups, "sum", backend="cuemu")
     groups[1][0] = 7
-    with pytest.raises(RuntimeError, match="forward_kernel<float, 1>.*__trap"):
+    with pytest.raises(RuntimeError, match="rows_kernel<.*Forward<float, 1>.*__trap"):
         operation(x, None, *groups, "sum", backend="cuemu")
 
 

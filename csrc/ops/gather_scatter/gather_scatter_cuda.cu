@@ -1,5 +1,5 @@
-#include "ops/gather_scatter/gather_scatter.cuh"
 #include "ops/gather_scatter/gather_scatter_cuda.h"
+#include "ops/gather_scatter/gather_scatter_rows.cuh"
 
 namespace nnzoo::cuda {
 namespace {
@@ -13,62 +13,105 @@ struct Outputs {
   T* min;
 };
 
+// NaN wins, and stays.
+template <class A>
+__device__ A larger(A a, A b) {
+  return b > a || b != b ? b : a;
+}
+template <class A>
+__device__ A smaller(A a, A b) {
+  return b < a || b != b ? b : a;
+}
+
+// All reductions of one walk over the edges: values 0, 1 and 2 are the sum, the maximum and the minimum.
 template <class T, int width>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    forward_kernel(EdgeGroups in, const T* x, std::int64_t x_stride, Weights<T> weights, int features, Outputs<T> out,
-                   Team team) {
-  using A = Accumulator<T>;
-  const std::int64_t target = team.row();
-  if (target >= in.num_groups) return;
-  const std::int32_t count = in.start[target + 1] - in.start[target];
-  const A scale = count > 0 ? A(1) / A(count) : A(0);
-  for (int feature = team.lane() * width; feature < features; feature += team.lanes * width) {
-    A sum[width];
-    A max[width];
-    A min[width];
+struct Forward {
+  using Sum = Accumulator<T>;
+  static constexpr int kValues = 3;
+  static constexpr int kWidth = width;
+  static constexpr int kAhead = 4;
+  using All = Totals<Sum, kValues, width>;
+
+  const T* x;
+  std::int64_t x_stride;
+  Weights<T> weights;
+  Outputs<T> out;
+  int features;
+
+  __device__ bool weighted() const { return weights.data != nullptr; }
+
+  __device__ void start(All& totals) const {
 #pragma unroll
     for (int i = 0; i < width; ++i) {
-      sum[i] = A(0);
-      max[i] = count > 0 ? -A(INFINITY) : A(0);
-      min[i] = count > 0 ? A(INFINITY) : A(0);
+      totals.of[0][i] = Sum(0);
+      totals.of[1][i] = -Sum(INFINITY);
+      totals.of[2][i] = Sum(INFINITY);
     }
-    for_each_edge(in, target, [&](std::int32_t source, std::int32_t edge) {
-      const auto row = load_pack<T, width>(x + source * x_stride + feature);
+  }
+
+  template <int count>
+  __device__ void add(All& totals, std::int64_t, const Edges<count>& edges, int feature) const {
+    Pack<T, width> rows[count];
+    Sum weight[count];
+#pragma unroll
+    for (int j = 0; j < count; ++j) {
+      rows[j] = load_pack<T, width>(x + edges.node[j] * x_stride + feature);
+      weight[j] = weights.at(edges.edge[j], weights.head(feature));
+    }
+#pragma unroll
+    for (int j = 0; j < count; ++j) {
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        const A value = widen(row.values[i]);
-        if (out.sum || out.mean) sum[i] += value * weights.at(edge, feature + i);
+        const Sum value = widen(rows[j].values[i]);
+        totals.of[0][i] += value * weight[j];
         if (out.max || out.min) {
-          const A message = weights.message(value, edge, feature + i);
-          // NaN wins, and stays.
-          if (message > max[i] || message != message) max[i] = message;
-          if (message < min[i] || message != message) min[i] = message;
+          const Sum message = weights.message(value, weight[j]);
+          totals.of[1][i] = larger(totals.of[1][i], message);
+          totals.of[2][i] = smaller(totals.of[2][i], message);
         }
       }
-    });
-    const std::int64_t at = target * features + feature;
-    auto store = [&](T* to, const A(&values)[width], A factor) {
-      if (!to) return;
-      Pack<T, width> pack;
-#pragma unroll
-      for (int i = 0; i < width; ++i) pack.values[i] = narrow<T>(values[i] * factor);
-      store_pack(to + at, pack);
-    };
-    store(out.sum, sum, A(1));
-    store(out.mean, sum, scale);
-    store(out.max, max, A(1));
-    store(out.min, min, A(1));
+    }
   }
-}
+
+  __device__ void merge(All& totals, const All& other) const {
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      totals.of[0][i] += other.of[0][i];
+      totals.of[1][i] = larger(totals.of[1][i], other.of[1][i]);
+      totals.of[2][i] = smaller(totals.of[2][i], other.of[2][i]);
+    }
+  }
+
+  __device__ void store(const All& totals, std::int64_t row, int feature, std::int64_t edges) const {
+    const bool any = edges > 0;
+    const std::int64_t at = row * features + feature;
+    put(out.sum, totals.of[0], at, any, Sum(1));
+    put(out.mean, totals.of[0], at, any, Sum(1) / Sum(edges));
+    put(out.max, totals.of[1], at, any, Sum(1));
+    put(out.min, totals.of[2], at, any, Sum(1));
+  }
+
+  __device__ void put(T* to, const Sum (&values)[width], std::int64_t at, bool any, Sum factor) const {
+    if (!to) return;
+    Pack<T, width> pack;
+#pragma unroll
+    for (int i = 0; i < width; ++i) pack.values[i] = narrow<T>(any ? values[i] * factor : Sum(0));
+    store_pack(to + at, pack);
+  }
+};
 
 }  // namespace
 
-void gather_scatter_forward(const GatherScatterForward& args, void* stream) {
+void gather_scatter_forward(const GatherScatterForward& args, const Rung& rung, void* stream) {
   const std::int64_t values = args.in.num_groups * args.features;
   if (values == 0) return;
   dispatch_dtype(args.dtype, [&](auto element) {
     using T = decltype(element);
     T* const first = static_cast<T*>(args.out);
+    const Weights<T> weights{static_cast<const T*>(args.weight), args.heads,
+                             static_cast<int>(args.features / args.heads)};
+    const bool packed = rung.packed && is_packed<T>(args.x, args.features, args.x_stride) &&
+                        is_packed<T>(args.out, args.features, 0) && weights.span % kPackSize<T> == 0;
     // A reduction asked for twice is computed twice, the second time into the second place.
     for (int begin = 0; begin < args.num_reduces;) {
       Outputs<T> out{};
@@ -79,16 +122,12 @@ void gather_scatter_forward(const GatherScatterForward& args, void* stream) {
         if (*place) break;
         *place = first + end * values;
       }
-      const Weights<T> weights{static_cast<const T*>(args.weight), args.heads,
-                               static_cast<int>(args.features / args.heads)};
-      dispatch_width<T>(is_packed<T>(args.x, args.features, args.x_stride) && is_packed<T>(args.out, args.features, 0),
-                        [&](auto width) {
-                          constexpr int kWidth = decltype(width)::value;
-                          const Team team = team_for(args.features, kWidth);
-                          launch<forward_kernel<T, kWidth>>(blocks_for(args.in.num_groups, team), kThreads, 0, stream,
-                                                            args.in, static_cast<const T*>(args.x), args.x_stride,
-                                                            weights, static_cast<int>(args.features), out, team);
-                        });
+      dispatch_width<T>(packed, [&](auto width) {
+        const int features = static_cast<int>(args.features);
+        const Forward<T, decltype(width)::value> op{static_cast<const T*>(args.x), args.x_stride, weights, out,
+                                                    features};
+        reduce_rows(args.in, op, features, Hubs{rung.hub_edges, rung.pieces}, stream);
+      });
       begin = end;
     }
   });

@@ -23,6 +23,14 @@ EdgeGroups edge_groups(const Groups& groups) {
           num_edges};
 }
 
+// (packed, hub_edges, pieces)
+using RungOf = std::tuple<bool, std::int64_t, Address>;
+
+cuda::Rung rung_of(const RungOf& rung) {
+  const auto& [packed, hub_edges, pieces] = rung;
+  return {packed, hub_edges, pointer<void>(pieces)};
+}
+
 std::vector<Reduce> reductions(const std::vector<int>& codes) {
   std::vector<Reduce> found;
   for (const int code : codes) found.push_back(static_cast<Reduce>(code));
@@ -30,7 +38,8 @@ std::vector<Reduce> reductions(const std::vector<int>& codes) {
 }
 
 void forward(const Groups& in, Address x, Address weight, Address out, const std::vector<int>& reduces,
-             std::int64_t features, std::int64_t x_stride, std::int64_t heads, int dtype, Address stream) {
+             std::int64_t features, std::int64_t x_stride, std::int64_t heads, int dtype, const RungOf& rung,
+             Address stream) {
   const std::vector<Reduce> list = reductions(reduces);
   GatherScatterForward args{};
   args.in = edge_groups(in);
@@ -44,12 +53,13 @@ void forward(const Groups& in, Address x, Address weight, Address out, const std
   args.heads = heads;
   args.dtype = static_cast<DType>(dtype);
   py::gil_scoped_release release;
-  cuda::gather_scatter_forward(args, pointer<void>(stream));
+  cuda::gather_scatter_forward(args, rung_of(rung), pointer<void>(stream));
 }
 
 void backward(const Groups& in, const Groups& out_of, Address grad, Address x, Address weight, Address out,
               Address share, Address grad_x, Address grad_weight, const std::vector<int>& reduces,
-              std::int64_t features, std::int64_t x_stride, std::int64_t heads, int dtype, Address stream) {
+              std::int64_t features, std::int64_t x_stride, std::int64_t heads, int dtype, const RungOf& rung,
+              Address stream) {
   const std::vector<Reduce> list = reductions(reduces);
   GatherScatterBackward args{};
   args.in = edge_groups(in);
@@ -68,7 +78,7 @@ void backward(const Groups& in, const Groups& out_of, Address grad, Address x, A
   args.heads = heads;
   args.dtype = static_cast<DType>(dtype);
   py::gil_scoped_release release;
-  cuda::gather_scatter_backward(args, pointer<void>(stream));
+  cuda::gather_scatter_backward(args, rung_of(rung), pointer<void>(stream));
 }
 
 const Binder bind_gather_scatter_cuda([](py::module_& module) {

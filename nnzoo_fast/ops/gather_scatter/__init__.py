@@ -145,7 +145,7 @@ operation = Operation(
     stock=reference,
     table=(
         Backend("cpu", cpu.supports, cpu.forward_by("tiled"), cpu.backward, cpu.pays),
-        *cuda_rows("nnzoo_fast.ops.gather_scatter.cuda"),
+        *cuda_rows("nnzoo_fast.ops.gather_scatter.cuda", "scalar", "packed"),
         *(
             Backend(f"cpu_{walk}", cpu.supports, cpu.forward_by(walk), cpu.backward, only_on_request)
             for walk in cpu.WALKS[:-1]

@@ -60,6 +60,14 @@ def hub(maker):
     return Call((maker.normal(40, 67), Graph(edge_index, 40), maker.normal(3000), ["sum", "max"]))
 
 
+def hubs(maker):
+    """Long rows next to each other: they begin and end where a cut of 256 edges falls, and just beside one."""
+    targets = torch.arange(6).repeat_interleave(torch.tensor([600, 256, 0, 257, 168, 260]))
+    edge_index = torch.stack([maker.integers(0, 9, len(targets)).cpu(), targets])
+    edge_index = edge_index[:, torch.randperm(len(targets), generator=maker.generator)].to(maker.device)
+    return Call((maker.normal(9, 40), Graph(edge_index, (9, 6)), maker.normal(len(targets)), ["mean", "max"]))
+
+
 def own_weights(maker):
     graph = Graph(edges(maker, 11, 11, 50), 11, edge_weight=maker.normal(50))
     return Call((maker.normal(11, 19), graph), {"reduce": "mean"})
