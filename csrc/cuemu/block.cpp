@@ -64,6 +64,7 @@ void Block::reset(const Grid& grid, uint3 index) {
     }
     copies_used_ = false;
   }
+  wgmma_queues_.clear();
   if (bulk_copies_used_) {
     for (OperationQueue& queue : bulk_copies_) queue.clear();
     bulk_copies_used_ = false;
@@ -226,6 +227,9 @@ void Block::end_thread() {
   if (bulk_copies_used_ && !bulk_copies_[thread.number].is_empty())
     fail("the thread returns with bulk copies to global memory that it has not waited for",
          bulk_copies_[thread.number].first_site(), Fault::missing_wait);
+  if (!wgmma_queues_.empty() && !wgmma_queues_[thread.number].operations.empty())
+    fail("the thread returns with wgmma that it has not waited for",
+         wgmma_queues_[thread.number].operations.front().site, Fault::missing_wait);
   if (thread.has_arrived)
     fail("the thread returns between arriving at the cluster's barrier and waiting at it", {}, Fault::missing_wait);
   if (observer) observer->thread_returns(*this);

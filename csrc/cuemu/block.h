@@ -19,6 +19,7 @@
 #include "cuemu/language.h"
 #include "cuemu/operation_queue.h"
 #include "cuemu/runtime.h"
+#include "cuemu/wgmma_queue.h"
 
 namespace cuemu {
 
@@ -150,6 +151,7 @@ class Block {
   unsigned alive_lanes(unsigned warp) const { return alive_lanes_[warp]; }
   CopyQueue& copies();
   OperationQueue& bulk_copies();
+  WgmmaQueue& wgmma_queue();
   const Neighbours& neighbours() const { return neighbours_; }
 
   void* shared_memory() { return shared_; }
@@ -198,6 +200,7 @@ class Block {
   bool copies_used_ = false;
   std::vector<OperationQueue> bulk_copies_;
   bool bulk_copies_used_ = false;
+  std::vector<WgmmaQueue> wgmma_queues_;  // empty: not used by this block
   std::vector<std::function<void()>> deferred_;
   NamedBarrier named_barriers_[kNamedBarriers];
 

@@ -218,6 +218,11 @@ OperationQueue& Block::bulk_copies() {
   return bulk_copies_[current_->number];
 }
 
+WgmmaQueue& Block::wgmma_queue() {
+  wgmma_queues_.resize(kMaxThreads);
+  return wgmma_queues_[current_->number];
+}
+
 CopyQueue& Block::copies() {
   copies_.resize(kMaxThreads);
   copies_used_ = true;

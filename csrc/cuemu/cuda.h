@@ -27,6 +27,7 @@
 #include "cuemu/reduced_intrinsics.h"
 #include "cuemu/reduced_precision.h"
 #include "cuemu/warp.h"
+#include "cuemu/wgmma.h"
 // The host's assembler would take some PTX for instructions of its own.
 #define asm inline_PTX_is_not_emulated
 #else
