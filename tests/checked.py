@@ -23,7 +23,7 @@ def build(directory, kernels, include=()):
 
     def compile_one(source):
         mode = ["-x", "c++", f"@{CHECKER / 'flags'}"] if source in kernels else ["-O2"]
-        target = directory / f"{source.parent.name}-{source.stem}.o"
+        target = directory / f"{source.parent.parent.name}-{source.parent.name}-{source.name}.o"
         command = [*compiler, *FLAGS, *paths, *mode, "-c", str(source), "-o", str(target)]
         subprocess.run(command, check=True, cwd=ROOT)
         return str(target)

@@ -32,6 +32,7 @@ def read_cases():
 
 
 CASES = read_cases()
+BUGS = [name for name, expected in CASES.items() if expected]
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +67,11 @@ def places(report):
 
 
 def test_every_kind_is_planted():
-    assert len(CASES) >= 20
+    assert len(BUGS) >= 20
     assert {kind for expected in CASES.values() for kind, _, _ in expected} == set(KINDS)
-    assert all(CASES.values())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", BUGS)
 def test_bug_is_found(library, order, name):
     report = run_case(library, name, right=False)
     found = places(report)

@@ -37,8 +37,8 @@ To bit_copy(From from) {
 }
 
 template <class T, class Update>
-CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update, bool needs_old = true) {
-  CUEMU_TELL_ATOMIC(address, needs_old);
+CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update, Atomic kind = Atomic::update) {
+  CUEMU_TELL_ATOMIC(address, kind);
   using Word = typename Bits<sizeof(T)>::Type;
   if (reinterpret_cast<std::size_t>(address) % sizeof(T))
     fail("an atomic on an address that is not aligned", site, Fault::misaligned);
@@ -64,9 +64,10 @@ CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update, bool needs
   CUEMU_ATOMIC_SCOPED(name, type, expression)         \
   CUEMU_ATOMIC_SCOPED(name##_block, type, expression) \
   CUEMU_ATOMIC_SCOPED(name##_system, type, expression)
-#define CUEMU_ATOMIC_CAS_SCOPED(name, type)                                                                    \
-  __forceinline__ type name(type* address, type compare, type value, cuemu::Site site = cuemu::Site::here()) { \
-    return cuemu::atomic_update(address, site, [=](type old) { return old == compare ? value : old; });        \
+#define CUEMU_ATOMIC_CAS_SCOPED(name, type)                                                                      \
+  __forceinline__ type name(type* address, type compare, type value, cuemu::Site site = cuemu::Site::here()) {   \
+    return cuemu::atomic_update(                                                                                 \
+        address, site, [=](type old) { return old == compare ? value : old; }, cuemu::Atomic::compare_and_swap); \
   }
 #define CUEMU_ATOMIC_CAS(type)                   \
   CUEMU_ATOMIC_CAS_SCOPED(atomicCAS, type)       \
@@ -79,9 +80,9 @@ CUEMU_UNCHECKED T atomic_update(T* address, Site site, Update update, bool needs
   CUEMU_ATOMIC(atomicOr, type, old | value)                \
   CUEMU_ATOMIC(atomicXor, type, old ^ value)
 #define CUEMU_ATOMIC_ADD(type) CUEMU_ATOMIC(atomicAdd, type, old + value)
-#define CUEMU_ATOMIC_EXCHANGE_SCOPED(name, type)                                                 \
-  __forceinline__ type name(type* address, type value, cuemu::Site site = cuemu::Site::here()) { \
-    return cuemu::atomic_update(address, site, [value](type) { return value; }, false);          \
+#define CUEMU_ATOMIC_EXCHANGE_SCOPED(name, type)                                                          \
+  __forceinline__ type name(type* address, type value, cuemu::Site site = cuemu::Site::here()) {          \
+    return cuemu::atomic_update(address, site, [value](type) { return value; }, cuemu::Atomic::exchange); \
   }
 #define CUEMU_ATOMIC_EXCHANGE(type)                    \
   CUEMU_ATOMIC_EXCHANGE_SCOPED(atomicExch, type)       \

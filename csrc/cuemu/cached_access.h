@@ -15,6 +15,12 @@ CUEMU_LOAD(__ldcs)
 CUEMU_LOAD(__ldlu)
 #undef CUEMU_LOAD
 
+// A flag that another thread sets: a checker takes volatile loads for what they are.
+#define CUEMU_FRESH_NUMBER(name, type)                                                     \
+  __forceinline__ type name(const type* address, cuemu::Site site = cuemu::Site::here()) { \
+    cuemu::may_spin(site);                                                                 \
+    return *const_cast<const volatile type*>(address);                                     \
+  }
 // The fence keeps the compiler from reusing what it has read before.
 #define CUEMU_FRESH_LOAD(name)                                                       \
   template <class T>                                                                 \
@@ -22,10 +28,15 @@ CUEMU_LOAD(__ldlu)
     cuemu::may_spin(site);                                                           \
     __atomic_signal_fence(__ATOMIC_SEQ_CST);                                         \
     return *address;                                                                 \
-  }
+  }                                                                                  \
+  CUEMU_FRESH_NUMBER(name, int)                                                      \
+  CUEMU_FRESH_NUMBER(name, unsigned)                                                 \
+  CUEMU_FRESH_NUMBER(name, long long)                                                \
+  CUEMU_FRESH_NUMBER(name, unsigned long long)
 CUEMU_FRESH_LOAD(__ldcg)
 CUEMU_FRESH_LOAD(__ldcv)
 #undef CUEMU_FRESH_LOAD
+#undef CUEMU_FRESH_NUMBER
 
 #define CUEMU_STORE(name)                          \
   template <class T>                               \

@@ -7,6 +7,8 @@
 // csrc/cuemu/*.cpp. What the emulator does not know does not compile. README.md tells how it works.
 #pragma once
 
+#include "cuemu/annotate.h"
+
 #ifdef NNZOO_CUEMU
 #include "cuemu/async_copy.h"
 #include "cuemu/atomics.h"

@@ -32,7 +32,7 @@ class Observer {
 
   // Memory that the emulator touches on behalf of the caller.
   virtual void memory_access(const void* address, unsigned bytes, bool is_store, Site site) = 0;
-  virtual void atomic_access(const void* address, unsigned bytes, bool needs_old, const void* pc) = 0;
+  virtual void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) = 0;
   // The caller starts a `cp.async`; later its wait covers it, and the bytes are there.
   virtual void copy_begins(const Copy& copy) = 0;
   virtual void copy_lands(const Copy& copy) = 0;
@@ -43,6 +43,8 @@ class Observer {
   virtual void frees(void* memory) = 0;
   virtual void host_writes(const void* address, std::size_t bytes) = 0;
 
+  // Races on these bytes are no finding.
+  virtual void race_is_meant(const void* address, std::size_t bytes) = 0;
   // Something is wrong at `site`. It is the caller's fault if there is one.
   virtual void finds(Fault fault, const std::string& message, Site site) = 0;
 };

@@ -73,8 +73,20 @@ void wait_copies(unsigned groups_left) {
   queue.copies.erase(queue.copies.begin(), due_end);
 }
 
-void tell_atomic(const void* address, unsigned bytes, bool needs_old, const void* pc) {
-  if (observer) observer->atomic_access(address, bytes, needs_old, pc);
+void tell_atomic(const void* address, unsigned bytes, Atomic kind, const void* pc) {
+  if (observer) observer->atomic_access(address, bytes, kind, pc);
+}
+
+void tell_release(const void* object) {
+  if (observer) observer->releases(object);
+}
+
+void tell_acquire(const void* object) {
+  if (observer) observer->acquires(object);
+}
+
+void tell_meant_race(const void* address, std::size_t bytes) {
+  if (observer) observer->race_is_meant(address, bytes);
 }
 
 }  // namespace cuemu

@@ -18,11 +18,11 @@ struct Site {
 // of a kernel is marked CUEMU_UNCHECKED instead and tells what it does, as an access of the line that called it.
 #ifdef __SANITIZE_THREAD__
 #define CUEMU_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
-#define CUEMU_TELL_ATOMIC(address, needs_old) \
-  cuemu::tell_atomic(address, sizeof *(address), needs_old, __builtin_return_address(0))
+#define CUEMU_TELL_ATOMIC(address, kind) \
+  cuemu::tell_atomic(address, sizeof *(address), kind, __builtin_return_address(0))
 #else
 #define CUEMU_UNCHECKED
-#define CUEMU_TELL_ATOMIC(address, needs_old) static_cast<void>(needs_old)
+#define CUEMU_TELL_ATOMIC(address, kind) static_cast<void>(kind)
 #endif
 
 // What a checker calls what is wrong (check/README.md).
@@ -100,8 +100,12 @@ void push_copy(void* shared, const void* global, unsigned bytes, unsigned zero_b
 void commit_copies();
 void wait_copies(unsigned groups_left);
 
-// `needs_old`: what was there before matters to the result, as it does not in an exchange.
-void tell_atomic(const void* address, unsigned bytes, bool needs_old, const void* pc);
+enum class Atomic { update, exchange, compare_and_swap };
+void tell_atomic(const void* address, unsigned bytes, Atomic kind, const void* pc);
+// What annotate.h says.
+void tell_release(const void* object);
+void tell_acquire(const void* object);
+void tell_meant_race(const void* address, std::size_t bytes);
 
 // Runs `entry(body)` once for every thread of the grid, and returns when all are done.
 // Throws std::invalid_argument for a launch that a GPU would refuse, std::runtime_error for what goes wrong inside.

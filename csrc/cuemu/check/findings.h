@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -43,11 +44,19 @@ class Findings {
     findings_.push_back({fault, site, other, 1, {}, {}, {}, {}});
     return finding = &findings_.back();
   }
+  // Races between these two are meant: the value of the first, a load, is only what the second compares with and swaps.
+  void allow_race(SiteId load, SiteId compare_and_swap) { guesses_.insert({load, compare_and_swap}); }
+
   const std::deque<Finding>& all() const { return findings_; }
+  bool is_allowed(const Finding& finding) const {
+    return finding.fault == Fault::race &&
+           (guesses_.count({finding.site, finding.other}) || guesses_.count({finding.other, finding.site}));
+  }
 
  private:
   std::deque<Finding> findings_;  // in the order of their first occurrence
   std::map<std::tuple<Fault, SiteId, SiteId>, Finding*> by_place_;
+  std::set<std::pair<SiteId, SiteId>> guesses_;
 };
 
 }  // namespace cuemu::check

@@ -23,6 +23,7 @@ class Explanations {
  public:
   Explanations(const Findings& findings, const std::vector<Line>& lines) : lines_(lines) {
     for (const Finding& finding : findings.all()) {
+      if (findings.is_allowed(finding)) continue;
       Line line = line_of(finding.site, lines);
       Line other = line_of(finding.other, lines);
       if (finding.fault == Fault::race) racing_.insert({line, other});
@@ -47,7 +48,7 @@ std::string write_findings(const Findings& findings, const std::vector<Line>& li
   std::map<std::pair<Fault, Line>, std::size_t> by_line;
   Explanations explanations(findings, lines);
   for (const Finding& finding : findings.all()) {
-    if (explanations.is_explained(finding)) continue;
+    if (findings.is_allowed(finding) || explanations.is_explained(finding)) continue;
     auto [known, is_new] = by_line.insert({{finding.fault, line_of(finding.site, lines)}, merged.size()});
     if (is_new) {
       merged.push_back(finding);

@@ -29,6 +29,23 @@ void View::add(const View& other) {
   }
 }
 
+bool Acquired::has(const Access& access) const {
+  return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return part.view->has(access); });
+}
+
+void Acquired::add(const Part& part) {
+  for (Part& known : parts_) {
+    if (known.object != part.object) continue;
+    if (known.version < part.version) known = part;
+    return;
+  }
+  parts_.push_back(part);
+}
+
+void Acquired::add(const Acquired& other) {
+  for (const Part& part : other.parts_) add(part);
+}
+
 BlockOrder::BlockOrder(std::uint32_t number, unsigned threads, Time now)
     : number_(number),
       threads_(threads),
@@ -36,14 +53,14 @@ BlockOrder::BlockOrder(std::uint32_t number, unsigned threads, Time now)
       met_(now),
       warp_met_((threads + 31) / 32, now),
       lane_times_((threads + 31) / 32),
-      views_(threads) {}
+      acquired_(threads) {}
 
 void BlockOrder::block_meets(Time now) {
   met_ = now;
   if (!knows_others_) return;
-  for (View& view : views_) {
-    block_view_.add(view);
-    view = View();
+  for (Acquired& acquired : acquired_) {
+    block_acquired_.add(acquired);
+    acquired.clear();
   }
 }
 
@@ -62,57 +79,81 @@ void BlockOrder::lanes_meet(unsigned warp, unsigned lanes, bool all, Time now) {
         times[lane * 32 + other] = lanes >> other & 1 ? now : joined[other];
   }
   if (!knows_others_) return;
-  View joined;
+  Acquired together;
   for (unsigned lane = 0; lane < 32; ++lane)
-    if (lanes >> lane & 1) joined.add(views_[warp * 32 + lane]);
+    if (lanes >> lane & 1) together.add(acquired_[warp * 32 + lane]);
   for (unsigned lane = 0; lane < 32; ++lane)
-    if (lanes >> lane & 1) views_[warp * 32 + lane] = joined;
+    if (lanes >> lane & 1) acquired_[warp * 32 + lane] = together;
 }
 
-View BlockOrder::seen_by(unsigned thread, Time now) const {
-  View view = views_[thread];
-  view.add(block_view_);
-  view.add(number_, met_);
+Knowledge BlockOrder::known_to(unsigned thread, Time now) const {
+  Knowledge knowledge{{}, acquired_[thread]};
+  knowledge.acquired.add(block_acquired_);
+  knowledge.own.add(number_, met_);
   unsigned warp = thread / 32;
   for (unsigned lane = 0; lane < 32 && warp * 32 + lane < threads_; ++lane)
-    if (lane_time(thread, lane) > met_) view.add(number_, warp * 32 + lane, lane_time(thread, lane));
-  view.add(number_, thread, now);
-  return view;
+    if (lane_time(thread, lane) > met_) knowledge.own.add(number_, warp * 32 + lane, lane_time(thread, lane));
+  knowledge.own.add(number_, thread, now);
+  return knowledge;
 }
 
-void BlockOrder::learn(unsigned thread, const View& view) {
+void BlockOrder::acquire(unsigned thread, const Acquired::Part& part) {
   knows_others_ = true;
-  views_[thread].add(view);
+  acquired_[thread].add(part);
 }
 
 void Order::launch_begins() {
   launch_begin_ = tick();
   objects_.clear();
   fenced_.clear();
+  fenced_by_block_.clear();
+}
+
+void Order::release(const Knowledge& knowledge, const void* address) {
+  Object& object = objects_[address];
+  object.view.add(knowledge.own);
+  // What came from the object itself is in there already.
+  for (const Acquired::Part& part : knowledge.acquired.parts())
+    if (part.object != address) object.view.add(*part.view);
+  ++object.version;
+  object.copy.reset();
 }
 
 void Order::releases(const BlockOrder& block, unsigned thread, const void* object) {
-  objects_[object].add(block.seen_by(thread, tick()));
+  release(block.known_to(thread, tick()), object);
 }
 
-void Order::acquires(BlockOrder& block, unsigned thread, const void* object) {
-  auto released = objects_.find(object);
-  if (released != objects_.end()) block.learn(thread, released->second);
+void Order::acquires(BlockOrder& block, unsigned thread, const void* address) {
+  auto found = objects_.find(address);
+  if (found == objects_.end()) return;
+  Object& object = found->second;
+  if (!object.copy) object.copy = std::make_shared<const View>(object.view);
+  block.acquire(thread, {address, object.version, object.copy});
 }
 
 void Order::fence(const BlockOrder& block, unsigned thread) {
-  fenced_[{block.number(), thread}] = block.seen_by(thread, tick());
+  fenced_[{block.number(), thread}] = block.known_to(thread, tick());
 }
 
 void Order::strong_access(BlockOrder& block, unsigned thread, const void* address) {
   if (!objects_.empty()) acquires(block, thread, address);
-  if (fenced_.empty()) return;
-  auto fenced = fenced_.find({block.number(), thread});
-  if (fenced != fenced_.end()) objects_[address].add(fenced->second);
+  auto by_thread = fenced_.find({block.number(), thread});
+  if (by_thread != fenced_.end()) release(by_thread->second, address);
+  auto by_block = fenced_by_block_.find(block.number());
+  if (by_block != fenced_by_block_.end()) release(by_block->second, address);
 }
 
-void Order::forget(const void* begin, const void* end) {
-  objects_.erase(objects_.lower_bound(begin), objects_.lower_bound(end));
+void Order::block_meets(BlockOrder& block) {
+  block.block_meets(tick());
+  auto begin = fenced_.lower_bound({block.number(), 0});
+  auto end = fenced_.lower_bound({block.number() + 1, 0});
+  if (begin == end) return;
+  Knowledge& together = fenced_by_block_[block.number()];
+  for (auto fenced = begin; fenced != end; ++fenced) {
+    together.own.add(fenced->second.own);
+    together.acquired.add(fenced->second.acquired);
+  }
+  fenced_.erase(begin, end);
 }
 
 }  // namespace cuemu::check

@@ -15,10 +15,9 @@
 
 namespace cuemu::check {
 
-// What has been seen of other threads. Only release and acquire need it; barriers and __syncwarp do with less.
+// What has been seen of some threads: all that they did up to a time.
 class View {
  public:
-  bool empty() const { return blocks_.empty(); }
   bool has(const Access& access) const;
   void add(std::uint32_t block, Time everyone);
   void add(std::uint32_t block, unsigned thread, Time time);
@@ -30,6 +29,30 @@ class View {
     std::map<unsigned, Time> threads;
   };
   std::map<std::uint32_t, OfBlock> blocks_;
+};
+
+// What has been acquired, from which objects. An object's view only grows, so of two versions the later one says all.
+class Acquired {
+ public:
+  struct Part {
+    const void* object;
+    std::uint64_t version;
+    std::shared_ptr<const View> view;
+  };
+  bool has(const Access& access) const;
+  void add(const Part& part);
+  void add(const Acquired& other);
+  const std::vector<Part>& parts() const { return parts_; }
+  void clear() { parts_.clear(); }
+
+ private:
+  std::vector<Part> parts_;
+};
+
+// What somebody knows at a release or a fence.
+struct Knowledge {
+  View own;
+  Acquired acquired;
 };
 
 // What the threads of one block have seen.
@@ -46,15 +69,15 @@ class BlockOrder {
       if (access.thread == thread || access.time <= met_) return true;
       if (access.thread / 32 == thread / 32 && lane_time(thread, access.thread % 32) >= access.time) return true;
     }
-    return knows_others_ && (block_view_.has(access) || views_[thread].has(access));
+    return knows_others_ && (block_acquired_.has(access) || acquired_[thread].has(access));
   }
 
   void block_meets(Time now);
   void lanes_meet(unsigned warp, unsigned lanes, bool all, Time now);
 
   // Everything that the thread has seen, and has done up to now.
-  View seen_by(unsigned thread, Time now) const;
-  void learn(unsigned thread, const View& view);
+  Knowledge known_to(unsigned thread, Time now) const;
+  void acquire(unsigned thread, const Acquired::Part& part);
 
  private:
   using LaneTimes = std::unique_ptr<Time[]>;  // [32, 32]: what each lane has seen of each other one
@@ -71,9 +94,9 @@ class BlockOrder {
   Time met_;                           // all threads of the block
   std::vector<Time> warp_met_;         // all lanes of a warp
   std::vector<LaneTimes> lane_times_;  // some lanes of a warp; most kernels never need it
-  bool knows_others_ = false;          // a view is not empty
-  View block_view_;                    // shared by all threads since they met
-  std::vector<View> views_;
+  bool knows_others_ = false;          // somebody has acquired something
+  Acquired block_acquired_;            // shared by all threads since they met
+  std::vector<Acquired> acquired_;
 };
 
 // The clock, and what has been released to whom.
@@ -87,17 +110,25 @@ class Order {
   // What `thread` has done and seen happens before what anybody does who acquires the object.
   void releases(const BlockOrder& block, unsigned thread, const void* object);
   void acquires(BlockOrder& block, unsigned thread, const void* object);
-  // A fence makes the atomics and volatile stores after it release what came before it.
+  // A fence makes the atomics and volatile stores after it release what came before it; after a barrier, those of any
+  // thread of the block.
   void fence(const BlockOrder& block, unsigned thread);
+  void block_meets(BlockOrder& block);
   void strong_access(BlockOrder& block, unsigned thread, const void* address);
-  // Objects in memory that the next block will use anew.
-  void forget(const void* begin, const void* end);
 
  private:
+  struct Object {
+    View view;
+    std::uint64_t version = 0;
+    std::shared_ptr<const View> copy;  // of this version, for those who acquire it; made when the first does
+  };
+  void release(const Knowledge& knowledge, const void* object);
+
   Time now_ = 1;
   Time launch_begin_ = 0;
-  std::map<const void*, View> objects_;
-  std::map<std::pair<std::uint32_t, unsigned>, View> fenced_;
+  std::map<const void*, Object> objects_;
+  std::map<std::pair<std::uint32_t, unsigned>, Knowledge> fenced_;  // by block and thread
+  std::map<std::uint32_t, Knowledge> fenced_by_block_;
 };
 
 }  // namespace cuemu::check

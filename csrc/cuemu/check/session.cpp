@@ -31,12 +31,14 @@ void Session::block_begins(Block& block) {
   BlockState& state = state_of(block);
   Time now = order_.tick();
   state.order = std::make_unique<BlockOrder>(++blocks_begun_, block.thread_count(), now);
+  state.is_running = true;
   state.shared.begin_block(block.shared_memory(), block.grid().shared_bytes, now);
 }
 
 void Session::block_ends(Block& block) {
   settle_doubtful_store();
   for (unsigned warp = 0; warp * 32 < block.thread_count(); ++warp) count_requests(block, warp);
+  state_of(block).is_running = false;
 }
 
 void Session::thread_returns(Block& block) {
@@ -47,7 +49,7 @@ void Session::thread_returns(Block& block) {
 
 void Session::block_meets(Block& block) {
   settle_doubtful_store();
-  state_of(block).order->block_meets(order_.tick());
+  order_.block_meets(*state_of(block).order);
   for (unsigned warp = 0; warp * 32 < block.thread_count(); ++warp) count_requests(block, warp);
 }
 
@@ -106,7 +108,7 @@ void Session::host_writes(const void* address, std::size_t bytes) {
   auto begin = reinterpret_cast<std::uintptr_t>(address);
   Region* region = bytes ? global_.find(begin, bytes) : nullptr;
   if (!region) return;
-  Access written{order_.tick(), 0, 0, 0, 0, 0};
+  Access written{order_.tick(), 0, 0, 0, 0, 0, 0};
   region->shadow.visit(begin - region->begin, bytes, [&](Cell& cell, std::size_t) { cell.write = written; });
 }
 

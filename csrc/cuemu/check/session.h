@@ -40,9 +40,6 @@ class Session : public Observer {
   void index_outside(const char* array_type, long long index, Place place);
   void fence();
 
-  // Annotations (annotate.h).
-  void race_is_meant(const void* address, std::size_t bytes);
-
   std::string report() const;
   GlobalMemory& global_memory() { return global_; }
 
@@ -55,19 +52,21 @@ class Session : public Observer {
   void lanes_meet(Block& block, unsigned warp, unsigned lanes, bool orders_memory) override;
   void releases(const void* object) override;
   void acquires(const void* object) override;
-  void atomic_access(const void* address, unsigned bytes, bool needs_old, const void* pc) override;
+  void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) override;
   void memory_access(const void* address, unsigned bytes, bool is_store, Site site) override;
   void copy_begins(const Copy& copy) override;
   void copy_lands(const Copy& copy) override;
   void* allocates(std::size_t bytes, bool initialised, const std::string& name) override;
   void frees(void* memory) override;
   void host_writes(const void* address, std::size_t bytes) override;
+  void race_is_meant(const void* address, std::size_t bytes) override;
   void finds(Fault fault, const std::string& message, Site site) override;
 
  private:
   // What is known of a block while it runs. The emulator uses its `Block`s again and again, so these stay as well.
   struct BlockState {
     std::unique_ptr<BlockOrder> order;
+    bool is_running = false;
     SharedMemory shared;
     std::vector<WarpRequests> warps{kMaxWarps};
   };
@@ -104,6 +103,7 @@ class Session : public Observer {
   Region* find_region(Block& block, BlockState& state, const Asked& asked, Place place);
   void out_of_bounds(Block& block, BlockState& state, const Asked& asked, Place place);
   void misaligned(Block& block, BlockState& state, const Asked& asked, Region& region, Place place);
+  std::string describe(const BlockState& state, std::uintptr_t address) const;
   void check(const Step& step);
   void check_load(const Step& step, Cell& cell, std::size_t cell_bytes);
   void check_store(const Step& step, Cell& cell, std::size_t cell_bytes);

@@ -1,6 +1,7 @@
 // The way of one access through the checks.
 #include <cstring>
 
+#include "cuemu/allocations.h"
 #include "cuemu/check/session.h"
 
 namespace cuemu::check {
@@ -39,7 +40,8 @@ void Session::access(const Asked& asked, Place place) {
   while (asked.bytes % piece) piece /= 2;
   for (unsigned part = 0; part * piece < asked.bytes; ++part) {
     SiteId site = sites_.of(place, part % kSharedPart + (is_shared ? kSharedPart : 0));
-    Access access{order_.now(), thread.number, is_strong, asked.is_copy, state.order->number(), site};
+    bool is_polled = asked.is_volatile && is_shared;
+    Access access{order_.now(), thread.number, is_strong, is_polled, asked.is_copy, state.order->number(), site};
     check({*block, state, thread, address + part * piece, piece, asked.kind, region, access});
   }
 }
@@ -48,7 +50,7 @@ void Session::misaligned(Block& block, BlockState& state, const Asked& asked, Re
   std::string message = std::string(name_of(asked.kind)) + " of " + std::to_string(asked.bytes) +
                         " bytes at an address that is no multiple of that";
   auto address = reinterpret_cast<std::uintptr_t>(asked.address);
-  Access access{order_.now(), block.current()->number, 0, 0, state.order->number(), sites_.of(place)};
+  Access access{order_.now(), block.current()->number, 0, 0, 0, state.order->number(), sites_.of(place)};
   Step step{block, state, *block.current(), address, asked.bytes, asked.kind, &region, access};
   note(step, Fault::misaligned, kNoSite, message);
   block.stop(message);
@@ -76,8 +78,9 @@ void Session::check(const Step& step) {
 // Whether the current thread has seen an earlier access, or needs not.
 bool Session::in_order(const Step& step, const Access& earlier) const {
   Time quiet = step.region->space == Space::shared ? step.region->valid_after : order_.launch_begin();
-  return earlier.time <= quiet || step.state.order->has_seen(step.thread.number, earlier) ||
-         (earlier.strong && step.access.strong);
+  if (earlier.time <= quiet || step.state.order->has_seen(step.thread.number, earlier)) return true;
+  const Access& me = step.access;
+  return (earlier.strong && (me.strong || me.polled)) || (earlier.polled && me.strong);
 }
 
 void Session::check_load(const Step& step, Cell& cell, std::size_t cell_bytes) {
@@ -117,10 +120,15 @@ void Session::check_store(const Step& step, Cell& cell, std::size_t cell_bytes) 
   } else if (!in_order(step, write)) {
     race(step, write, false);
   }
-  if (step.kind == Kind::atomic && write.time <= region.valid_after && !region.initialised)
+  bool needs_old = step.kind == Kind::atomic || step.kind == Kind::compare_and_swap;
+  if (needs_old && write.time <= region.valid_after && !region.initialised)
     note(step, Fault::uninitialized, kNoSite, "an atomic on memory that nobody has written");
-  for (const Access& read : cell.reads)
+  for (const Access& read : cell.reads) {
+    bool is_own = read.block == step.access.block && read.thread == step.access.thread;
+    if (is_own && step.kind == Kind::compare_and_swap && read.time > order_.launch_begin())
+      findings_.allow_race(read.site, step.access.site);
     if (!in_order(step, read)) race(step, read, true);
+  }
   if (region.space == Space::global && write.time <= order_.launch_begin())
     kernel_counts_->compulsory_written += cell_bytes;
   cell.write = step.access;
@@ -173,10 +181,21 @@ void Session::note(const Step& step, Fault fault, SiteId other, const std::strin
   finding->thread = to_index(step.thread.index);
   finding->message = message;
   if (step.region->space == Space::shared) {
-    finding->message += "; " + step.state.shared.describe(step.address);
+    finding->message += "; " + describe(step.state, step.address);
   } else {
     finding->message += "; '" + step.region->name + "', byte " + std::to_string(step.address - step.region->begin);
   }
+}
+
+// Of an address in shared memory, this block's or another one's.
+std::string Session::describe(const BlockState& state, std::uintptr_t address) const {
+  std::string own = state.shared.describe(address);
+  if (!own.empty()) return own;
+  for (const auto& [block, neighbour] : states_) {
+    std::string where = neighbour.is_running ? neighbour.shared.describe(address) : "";
+    if (!where.empty()) return where + " of another block";
+  }
+  return "";
 }
 
 Region* Session::find_region(Block& block, BlockState& state, const Asked& asked, Place place) {
@@ -184,11 +203,20 @@ Region* Session::find_region(Block& block, BlockState& state, const Asked& asked
   if (Region* region = state.shared.find(address, asked.bytes)) return region;
   if (Region* region = global_.find(address, asked.bytes)) return region;
   if (state.shared.is_the_emulators(address)) return nullptr;
+  // Shared memory of another block of the cluster.
+  for (auto& [other, neighbour] : states_)
+    if (neighbour.is_running)
+      if (Region* region = neighbour.shared.find(address, asked.bytes)) return region;
   for (const Segment& segment : this_module().segments) {
     if (address < segment.begin || address >= segment.end) continue;
     if (!segment.writable) return nullptr;  // constants
     global_.add(segment.begin, segment.end - segment.begin, true, "__device__ variables");
     return global_.find(address, asked.bytes);
+  }
+  if (Allocation found = find_allocation(asked.address); found.begin) {  // older than the session
+    auto begin = reinterpret_cast<std::uintptr_t>(found.begin);
+    global_.add(begin, found.bytes, true, "memory of " + std::to_string(found.bytes) + " bytes");
+    if (Region* region = global_.find(address, asked.bytes)) return region;
   }
   out_of_bounds(block, state, asked, place);
   return nullptr;
@@ -197,7 +225,7 @@ Region* Session::find_region(Block& block, BlockState& state, const Asked& asked
 void Session::out_of_bounds(Block& block, BlockState& state, const Asked& asked, Place place) {
   auto address = reinterpret_cast<std::uintptr_t>(asked.address);
   bool in_statics = state.shared.is_in_statics(address);
-  std::string where = state.shared.describe(address);
+  std::string where = describe(state, address);
   bool is_harmless = in_statics || (where.empty() && global_.is_guard(address));
   if (where.empty()) where = global_.describe(address);
   std::string message = std::string(name_of(asked.kind)) + " of " + std::to_string(asked.bytes) + " bytes " + where;

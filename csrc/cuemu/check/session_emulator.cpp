@@ -4,8 +4,9 @@
 
 namespace cuemu::check {
 
-void Session::atomic_access(const void* address, unsigned bytes, bool needs_old, const void* pc) {
-  access({address, bytes, needs_old ? Kind::atomic : Kind::exchange}, pc);
+void Session::atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) {
+  Kind kinds[] = {Kind::atomic, Kind::exchange, Kind::compare_and_swap};
+  access({address, bytes, kinds[static_cast<int>(kind)]}, pc);
 }
 
 void Session::memory_access(const void* address, unsigned bytes, bool is_store, Site site) {
@@ -24,7 +25,7 @@ void Session::copy_lands(const Copy& copy) {
   std::size_t bytes = copy.bytes + copy.zero_bytes;
   Region* region = state.shared.find(address, bytes);
   if (!region) return;
-  Access landed{order_.now(),          current_block->current()->number, 0, 0,
+  Access landed{order_.now(),          current_block->current()->number, 0, 0, 0,
                 state.order->number(), sites_.of(copy.site, kSharedPart)};
   region->shadow.visit(address - region->begin, bytes, [&](Cell& cell, std::size_t) { cell.write = landed; });
 }
