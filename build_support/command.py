@@ -41,8 +41,10 @@ def _module_names(settings: Settings) -> list[str]:
         raise BuildError("NNZOO_BUILD_CUDA=1, but nvcc is neither on PATH nor in /usr/local/cuda/bin")
     if settings.cuda != "0" and find_nvcc() and has_cuda_sources:
         names.append("_cuda")
-    if settings.cuemu and has_cuda_sources:
+    if settings.cuemu != "0" and has_cuda_sources:
         names.append("_cuemu")
+    if settings.cuemu == "check" and has_cuda_sources:
+        names.append("_cuemu_check")
     return names
 
 

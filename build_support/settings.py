@@ -17,7 +17,8 @@ class Settings:
 
     cpu: build `_C`; without it the package is pure Python (NNZOO_BUILD_CPU, default 1).
     cuda: build `_cuda`: "auto" when nvcc is found, "1" or an error, "0" never (NNZOO_BUILD_CUDA, default auto).
-    cuemu: build `_cuemu`, the CUDA sources run on the CPU, for tests (NNZOO_BUILD_CUEMU, default 0).
+    cuemu: build `_cuemu`, the CUDA sources run on the CPU, for tests: "0" no, "1" yes, "check" also in check mode, as
+        `_cuemu_check` (NNZOO_BUILD_CUEMU, default 0).
     cuda_archs: compute capabilities, each as "80" or "90a" (NNZOO_CUDA_ARCHS, default "80;90a").
     werror: warnings are errors (NNZOO_BUILD_WERROR, default 0: a newer compiler's new warning must not stop a user).
     jobs: parallel compilers, None for ninja's own choice (NNZOO_BUILD_JOBS).
@@ -26,7 +27,7 @@ class Settings:
 
     cpu: bool
     cuda: str
-    cuemu: bool
+    cuemu: str
     cuda_archs: tuple[str, ...]
     werror: bool
     jobs: int | None
@@ -41,7 +42,7 @@ class Settings:
         return Settings(
             cpu=_choice("NNZOO_BUILD_CPU", "1", ("0", "1")) == "1",
             cuda=_choice("NNZOO_BUILD_CUDA", "auto", ("auto", "0", "1")),
-            cuemu=_choice("NNZOO_BUILD_CUEMU", "0", ("0", "1")) == "1",
+            cuemu=_choice("NNZOO_BUILD_CUEMU", "0", ("0", "1", "check")),
             cuda_archs=tuple(_arch(arch) for arch in archs.split(";")),
             werror=_choice("NNZOO_BUILD_WERROR", "0", ("0", "1")) == "1",
             jobs=int(jobs) if jobs else None,

@@ -1,7 +1,7 @@
 """The compiled parts of the package: which loaded and, for each that did not, why.
 
-`_C` holds the CPU kernels, `_cuda` the CUDA kernels, `_cuemu` the same CUDA sources run on the CPU (for tests). Each
-may be missing or broken without harm to the others or to `import nnzoo_fast`.
+`_C` holds the CPU kernels, `_cuda` the CUDA kernels, `_cuemu` the same CUDA sources run on the CPU (for tests), and
+`_cuemu_check` those in check mode. Each may be missing or broken without harm to the others or to `import nnzoo_fast`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import nnzoo_fast
+from nnzoo_fast import _extension, cuemu
+from nnzoo_fast.cuemu import operations
 from nnzoo_fast.spec import Maker, run_with_gradients
 
 ORDERS = ("forward", "reverse", "random:5")
@@ -20,14 +22,14 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def parts():
+def module():
     return checked_tensors.build()
 
 
-def check(parts, spec, sample, dtype):
+def check(module, spec, sample, dtype):
     """The report of one sample, or None where the kernels don't support it."""
-    session = checked_tensors.Session(*parts)
-    call = sample.make(Maker(dtype))  # before: what CPU kernels write, as those that sort a graph, is not told
+    session = operations.Session(module)
+    call = sample.make(Maker(dtype))
     with session.open(), nnzoo_fast.backend("cuemu"):
         operation, args = matrix.reached_by(spec, call)
         row = next(row for row in operation.table if row.name == "cuemu")
@@ -39,12 +41,12 @@ def check(parts, spec, sample, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
-def test_no_finding(parts, spec, dtype, monkeypatch):
+def test_no_finding(module, spec, dtype, monkeypatch):
     """Each sample in one of the schedules, so that all of them together meet all three."""
     launches = 0
     for index, sample in enumerate(spec.samples):
         monkeypatch.setenv("CUEMU_ORDER", ORDERS[index % len(ORDERS)])
-        report = check(parts, spec, sample, dtype)
+        report = check(module, spec, sample, dtype)
         if report is None:
             continue
         assert report["findings"] == [], sample.id
@@ -54,13 +56,13 @@ def test_no_finding(parts, spec, dtype, monkeypatch):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
-def test_first_sample_in_every_schedule(parts, spec, order, monkeypatch):
+def test_first_sample_in_every_schedule(module, spec, order, monkeypatch):
     monkeypatch.setenv("CUEMU_ORDER", order)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        assert check(parts, spec, spec.samples[0], dtype)["findings"] == []
+        assert check(module, spec, spec.samples[0], dtype)["findings"] == []
 
 
-class TooShort(checked_tensors.Session):
+class TooShort(operations.Session):
     """The negative control: every buffer is told to be one element shorter than it is."""
 
     def _tell(self, tensor, initialised):
@@ -74,8 +76,45 @@ class TooShort(checked_tensors.Session):
 
 
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
-def test_an_overrun_is_found(parts, spec, monkeypatch):
-    monkeypatch.setattr(checked_tensors, "Session", TooShort)
-    findings = check(parts, spec, spec.samples[0], torch.float32)["findings"]
+def test_an_overrun_is_found(module, spec, monkeypatch):
+    monkeypatch.setattr(operations, "Session", TooShort)
+    findings = check(module, spec, spec.samples[0], torch.float32)["findings"]
     assert {finding["kind"] for finding in findings} == {"out_of_bounds"}
     assert all("csrc/ops" in finding["file"] or "csrc/common" in finding["file"] for finding in findings)
+
+
+def train(x, weight):
+    nnzoo_fast.ops.linear(x, weight).sum().backward()
+
+
+def test_check_of_a_function(module, monkeypatch):
+    monkeypatch.setattr(_extension, "part", lambda name: _extension.Part(module, ""))
+    x, weight = torch.randn(7, 5, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+    report = cuemu.check(train, x, weight)
+    assert report.clean and report.kernels and all("csrc" in line.file for line in report.lines)
+    torch.testing.assert_close(weight.grad, 3 * x.sum(0).expand(3, 5))  # once in each of the three schedules
+    with pytest.raises(nnzoo_fast.BackendError, match="cuemu"):
+        cuemu.check(nnzoo_fast.ops.scatter, torch.zeros(3, 4), torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("writes", ["nobody", "torch", "another kernel"])
+def test_who_writes_to_an_empty_tensor(module, writes, monkeypatch):
+    def function(weight):
+        x = torch.empty(7, 5)
+        if writes == "torch":
+            x.uniform_()
+        if writes == "another kernel":
+            ctypes.memset(x.data_ptr(), 0, 4 * x.numel())
+        nnzoo_fast.ops.linear(x, weight)
+
+    monkeypatch.setattr(_extension, "part", lambda name: _extension.Part(module, ""))
+    findings = cuemu.check(function, torch.randn(3, 5), orders=["forward"]).findings
+    assert {finding.kind for finding in findings} == ({"uninitialized"} if writes == "nobody" else set())
+
+
+def test_check_of_a_function_needs_the_kernels_in_check_mode(monkeypatch):
+    monkeypatch.setattr(_extension, "part", lambda name: _extension.Part(None, f"nnzoo_fast.{name} is not there"))
+    with pytest.raises(cuemu.UsageError, match="_cuemu_check is not there: NNZOO_BUILD_CUEMU=check builds"):
+        cuemu.check(train, torch.zeros(2, 2), torch.zeros(2, 2))
+    with pytest.raises(TypeError, match="grid and block are for a kernel"):
+        cuemu.check(train, grid=1, block=1)

@@ -51,6 +51,7 @@ class Kernel:
             UsageError: the arguments don't fit, or a GPU would refuse the launch.
             CompileError: the compiler refuses the file.
         """
+        check_order(order)
         report = _launch(self, args, Shape.of(grid, block, shared), [order], False, timeout)
         if not report.clean:
             raise KernelError(report)
@@ -85,18 +86,37 @@ def check(
     orders: Sequence[str] = ORDERS,
     timeout: float | None = None,
 ) -> Report:
-    """Runs a kernel under the checker, once in each schedule of `orders`.
+    """Runs a kernel, or a function around operations of this package, under the checker.
 
-    The other arguments are those of `Kernel.__call__`; arrays keep what the first schedule leaves in them.
+    Args:
+        fn: a kernel that `compile` made, or any function, which is called with `args` once in each schedule; in it,
+            operations run on the backend `cuemu`, backward passes included, and on CPU tensors.
+        args: see `Kernel.__call__`; arrays keep what the first schedule leaves in them.
+        grid, block, shared: the launch of a kernel.
+        orders: the schedules; the report has the findings of all and the counts of the first.
+        timeout: seconds after which a kernel is given up.
+
+    Raises:
+        UsageError: the launch can't be, or this installation has no operations in check mode (`NNZOO_BUILD_CUEMU=check`
+            builds them).
+        BackendError: an operation does not run on `cuemu`.
     """
-    return _launch(fn, args, Shape.of(grid, block, shared), orders, True, timeout)
+    for order in orders:
+        check_order(order)
+    if isinstance(fn, Kernel):
+        if grid is None or block is None:
+            raise TypeError("check of a kernel needs grid and block")
+        return _launch(fn, args, Shape.of(grid, block, shared), orders, True, timeout)
+    if grid is not None or block is not None:
+        raise TypeError(f"grid and block are for a kernel, and {fn!r} is none: nnzoo_fast.cuemu.compile makes one")
+    from nnzoo_fast.cuemu import operations
+
+    return operations.check(fn, args, orders)
 
 
 def _launch(
     kernel: Kernel, args: Sequence, shape: Shape, orders: Sequence[str], checked: bool, timeout: float | None
 ) -> Report:
-    for order in orders:
-        check_order(order)
     values = tuple(arguments.of_value(value, place) for place, value in enumerate(args, 1))
     job = Job(kernel.source, kernel.name, values, shape, (), tuple(orders), checked, timeout)
     done = job.go()
