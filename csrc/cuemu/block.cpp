@@ -131,7 +131,7 @@ void Block::run(const Grid& grid, uint3 index, Schedule schedule, const Neighbou
 void Block::run_ready_threads() {
   Thread* first = dequeue();
   if (!first) return;
-  prepare(*first);
+  if (!first->stack) prepare(*first);
   current_ = first;
   ::threadIdx = first->index;
   switch_fiber(scheduler_, first->fiber);
@@ -151,10 +151,6 @@ bool Block::find_work() {
   return !failed_;
 }
 
-void Block::enqueue(Thread& thread) {
-  queue_[(queue_head_ + queue_length_++) % kMaxThreads] = static_cast<std::uint16_t>(thread.number);
-}
-
 Thread* Block::dequeue() {
   if (queue_length_ == 0) return nullptr;
   if (schedule_.order == Order::random) {
@@ -167,9 +163,8 @@ Thread* Block::dequeue() {
   return thread;
 }
 
-// A thread gets its stack when it begins.
+// Gives a thread that begins its stack.
 void Block::prepare(Thread& thread) {
-  if (thread.stack) return;
   if (free_stacks_.empty()) free_stacks_.push_back(map_stack());
   thread.stack = free_stacks_.back();
   free_stacks_.pop_back();
@@ -179,7 +174,7 @@ void Block::prepare(Thread& thread) {
 // Goes on with `thread`. Returns when the caller is resumed itself.
 void Block::resume(Thread& thread) {
   Thread& from = *current_;
-  prepare(thread);
+  if (!thread.stack) prepare(thread);
   current_ = &thread;
   ::threadIdx = thread.index;
   switch_fiber(from.fiber, thread.fiber);

@@ -31,7 +31,9 @@ inline std::uint64_t next_random(std::uint64_t& state) {
   return state >> 33;
 }
 
-inline bool same_site(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
+inline bool same_site(Site a, Site b) {
+  return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
+}
 
 enum class State : std::uint8_t { ready, spinning, at_barrier, in_warp_op, waiting, converging, returned };
 
@@ -237,16 +239,22 @@ class Block {
   std::string error_;
 };
 
+inline void Block::enqueue(Thread& thread) {
+  queue_[(queue_head_ + queue_length_++) % kMaxThreads] = static_cast<std::uint16_t>(thread.number);
+}
+
 template <class Wanted>
 void Block::enqueue_in_order(unsigned first, unsigned count, Wanted wanted) {
+  const unsigned before = queue_length_;
   for (unsigned k = 0; k < count; ++k) {
     Thread& thread = threads_[first + (schedule_.order == Order::reverse ? count - 1 - k : k)];
     if (!wanted(thread)) continue;
     thread.state = State::ready;
     enqueue(thread);
-    spins_in_a_row_ = 0;
-    ++progress_;
   }
+  if (queue_length_ == before) return;
+  spins_in_a_row_ = 0;
+  ++progress_;
 }
 
 // The block that this OS thread runs.
