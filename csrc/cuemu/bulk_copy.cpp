@@ -45,11 +45,19 @@ std::vector<Target> targets(void* shared, std::uint64_t* barrier, unsigned block
 }
 
 // The copy belongs to the thread that starts it; who waits at the barrier has seen it.
-void tell(const void* from, const void* to, unsigned bytes, const std::uint64_t* barrier, Site site) {
+void tell_copy_to_shared(const std::vector<Target>& to, const void* from, unsigned bytes, Site site) {
+  if (!observer) return;
+  observer->memory_access(from, bytes, false, site);
+  for (const Target& target : to) {
+    observer->bulk_store(target.shared, bytes, site);
+    observer->releases(target.barrier);
+  }
+}
+
+void tell_copy_to_global(const void* from, const void* to, unsigned bytes, Site site) {
   if (!observer) return;
   observer->memory_access(from, bytes, false, site);
   observer->memory_access(to, bytes, true, site);
-  if (barrier) observer->releases(barrier);
 }
 
 // One piece of a box: 16 bytes in shared memory, and the elements that belong there.
@@ -127,14 +135,14 @@ void check_linear(const void* shared, const void* global, unsigned bytes, Site s
 void bulk_copy_to_shared(void* shared, const void* from, unsigned bytes, std::uint64_t* barrier, unsigned blocks,
                          Site site) {
   check_linear(shared, from, bytes, site);
-  tell(from, shared, bytes, barrier, site);
-  start_copy_to_shared(
-      targets(shared, barrier, blocks, site), bytes, [=](char* to) { std::memcpy(to, from, bytes); }, site);
+  const std::vector<Target> to = targets(shared, barrier, blocks, site);
+  tell_copy_to_shared(to, from, bytes, site);
+  start_copy_to_shared(to, bytes, [=](char* to) { std::memcpy(to, from, bytes); }, site);
 }
 
 void bulk_copy_to_global(void* global, const void* shared, unsigned bytes, Site site) {
   check_linear(shared, global, bytes, site);
-  tell(shared, global, bytes, nullptr, site);
+  tell_copy_to_global(shared, global, bytes, site);
   current_block->bulk_copies().push([=] { std::memcpy(global, shared, bytes); }, site);
 }
 
@@ -142,13 +150,14 @@ void tensor_copy_to_shared(void* shared, const CUtensorMap* map, const int* coor
                            std::uint64_t* barrier, unsigned blocks, Site site) {
   const Box box = read_box(map, coordinates, rank, shared, site);
   const unsigned bytes = box_bytes(box.map);
+  const std::vector<Target> to = targets(shared, barrier, blocks, site);
   if (observer) {
     for_each_piece(box.map, box.start, [&](std::uintptr_t offset, const char* element) {
       if (element) observer->memory_access(element, box.map.element_bytes, false, site);
-      const char* to = swizzled(static_cast<char*>(shared), offset, box.map.swizzle_span);
-      observer->memory_access(to, box.map.element_bytes, true, site);
+      for (const Target& target : to)
+        observer->bulk_store(swizzled(target.shared, offset, box.map.swizzle_span), box.map.element_bytes, site);
     });
-    observer->releases(barrier);
+    for (const Target& target : to) observer->releases(target.barrier);
   }
   auto copy = [box](char* to) {
     for_each_piece(box.map, box.start, [&](std::uintptr_t offset, const char* element) {
@@ -159,7 +168,7 @@ void tensor_copy_to_shared(void* shared, const CUtensorMap* map, const int* coor
         std::memset(place, 0, box.map.element_bytes);
     });
   };
-  start_copy_to_shared(targets(shared, barrier, blocks, site), bytes, copy, site);
+  start_copy_to_shared(to, bytes, copy, site);
 }
 
 void tensor_copy_to_global(const CUtensorMap* map, const int* coordinates, int rank, const void* shared, Site site) {
@@ -170,7 +179,8 @@ void tensor_copy_to_global(const CUtensorMap* map, const int* coordinates, int r
       if (element) visit(element, swizzled(from, offset, box.map.swizzle_span));
     });
   };
-  if (observer) copy([&](const char* to, const char* place) { tell(place, to, box.map.element_bytes, nullptr, site); });
+  if (observer)
+    copy([&](const char* to, const char* place) { tell_copy_to_global(place, to, box.map.element_bytes, site); });
   current_block->bulk_copies().push(
       [=] { copy([&](char* to, const char* place) { std::memcpy(to, place, box.map.element_bytes); }); }, site);
 }

@@ -33,6 +33,8 @@ class Observer {
   // Memory that the emulator touches on behalf of the caller.
   virtual void memory_access(const void* address, unsigned bytes, bool is_store, Site site) = 0;
   virtual void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) = 0;
+  // The caller starts a bulk copy into shared memory, whose bytes are there for who has waited at its barrier.
+  virtual void bulk_store(const void* address, unsigned bytes, Site site) = 0;
   // The caller starts a `cp.async`; later its wait covers it, and the bytes are there.
   virtual void copy_begins(const Copy& copy) = 0;
   virtual void copy_lands(const Copy& copy) = 0;

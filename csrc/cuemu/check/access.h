@@ -19,6 +19,7 @@ struct Access {
   std::uint64_t thread : 10;
   std::uint64_t strong : 1;   // atomic, or volatile in global memory: two of them never race
   std::uint64_t polled : 1;   // volatile in shared memory: does not race with an atomic
+  std::uint64_t bulk : 1;     // a bulk copy that its barrier announces
   std::uint64_t copying : 1;  // the destination of an asynchronous copy that is under way
   std::uint32_t block;        // counted over all launches of the session
   SiteId site;

@@ -108,7 +108,7 @@ void Session::host_writes(const void* address, std::size_t bytes) {
   auto begin = reinterpret_cast<std::uintptr_t>(address);
   Region* region = bytes ? global_.find(begin, bytes) : nullptr;
   if (!region) return;
-  Access written{order_.tick(), 0, 0, 0, 0, 0, 0};
+  Access written{order_.tick(), 0, 0, 0, 0, 0, 0, 0};
   region->shadow.visit(begin - region->begin, bytes, [&](Cell& cell, std::size_t) { cell.write = written; });
 }
 

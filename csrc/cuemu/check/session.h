@@ -23,6 +23,7 @@ struct Asked {
   bool is_volatile = false;
   bool is_aligned = true;  // must the address be a multiple of the size?
   bool is_copy = false;    // an asynchronous one: begins now, its bytes come later
+  bool is_bulk = false;    // the same, but its bytes are there for who acquires its barrier
 };
 
 inline Index to_index(uint3 index) { return {index.x, index.y, index.z}; }
@@ -54,6 +55,7 @@ class Session : public Observer {
   void acquires(const void* object) override;
   void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) override;
   void memory_access(const void* address, unsigned bytes, bool is_store, Site site) override;
+  void bulk_store(const void* address, unsigned bytes, Site site) override;
   void copy_begins(const Copy& copy) override;
   void copy_lands(const Copy& copy) override;
   void* allocates(std::size_t bytes, bool initialised, const std::string& name) override;

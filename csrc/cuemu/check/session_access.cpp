@@ -41,7 +41,8 @@ void Session::access(const Asked& asked, Place place) {
   for (unsigned part = 0; part * piece < asked.bytes; ++part) {
     SiteId site = sites_.of(place, part % kSharedPart + (is_shared ? kSharedPart : 0));
     bool is_polled = asked.is_volatile && is_shared;
-    Access access{order_.now(), thread.number, is_strong, is_polled, asked.is_copy, state.order->number(), site};
+    Access access{order_.now(),  thread.number,         is_strong, is_polled, asked.is_bulk,
+                  asked.is_copy, state.order->number(), site};
     check({*block, state, thread, address + part * piece, piece, asked.kind, region, access});
   }
 }
@@ -50,7 +51,7 @@ void Session::misaligned(Block& block, BlockState& state, const Asked& asked, Re
   std::string message = std::string(name_of(asked.kind)) + " of " + std::to_string(asked.bytes) +
                         " bytes at an address that is no multiple of that";
   auto address = reinterpret_cast<std::uintptr_t>(asked.address);
-  Access access{order_.now(), block.current()->number, 0, 0, 0, state.order->number(), sites_.of(place)};
+  Access access{order_.now(), block.current()->number, 0, 0, 0, 0, state.order->number(), sites_.of(place)};
   Step step{block, state, *block.current(), address, asked.bytes, asked.kind, &region, access};
   note(step, Fault::misaligned, kNoSite, message);
   block.stop(message);
@@ -135,6 +136,11 @@ void Session::check_store(const Step& step, Cell& cell, std::size_t cell_bytes) 
 }
 
 void Session::race(const Step& step, const Access& earlier, bool earlier_is_load) {
+  if (earlier.bulk) {
+    note(step, Fault::missing_wait, earlier.site,
+         std::string(name_of(step.kind)) + " where a bulk copy brings its bytes, without having waited at its barrier");
+    return;
+  }
   auto meant = meant_races_.upper_bound(step.address);
   if (meant != meant_races_.begin() && step.address < std::prev(meant)->second) return;
   std::string message = std::string(name_of(step.kind)) + " and, earlier, " + (earlier_is_load ? "a load" : "a store") +

@@ -10,7 +10,12 @@ void Session::atomic_access(const void* address, unsigned bytes, Atomic kind, co
 }
 
 void Session::memory_access(const void* address, unsigned bytes, bool is_store, Site site) {
-  access({address, bytes, is_store ? Kind::store : Kind::load}, site);
+  // A thread moves 16 bytes at most; what is larger is a bulk copy, whose alignment the emulator looks after.
+  access({address, bytes, is_store ? Kind::store : Kind::load, false, bytes <= 16}, site);
+}
+
+void Session::bulk_store(const void* address, unsigned bytes, Site site) {
+  access({address, bytes, Kind::store, false, false, false, true}, site);
 }
 
 void Session::copy_begins(const Copy& copy) {
@@ -25,7 +30,7 @@ void Session::copy_lands(const Copy& copy) {
   std::size_t bytes = copy.bytes + copy.zero_bytes;
   Region* region = state.shared.find(address, bytes);
   if (!region) return;
-  Access landed{order_.now(),          current_block->current()->number, 0, 0, 0,
+  Access landed{order_.now(),          current_block->current()->number, 0, 0, 0, 0,
                 state.order->number(), sites_.of(copy.site, kSharedPart)};
   region->shadow.visit(address - region->begin, bytes, [&](Cell& cell, std::size_t) { cell.write = landed; });
 }
