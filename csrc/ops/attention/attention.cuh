@@ -33,17 +33,17 @@ struct Place {
   std::int64_t head;
   std::int64_t first;
 
-  __device__ Place(std::int64_t heads, std::int64_t rows) {
-    const std::int64_t tiles = ceil_div<std::int64_t>(rows, kTile);
+  __device__ Place(std::int64_t heads, std::int64_t rows, int tile_rows = kTile) {
+    const std::int64_t tiles = ceil_div<std::int64_t>(rows, tile_rows);
     const std::int64_t block = blockIdx.x;
-    first = block % tiles * kTile;
+    first = block % tiles * tile_rows;
     head = block / tiles % heads;
     batch = block / tiles / heads;
   }
 };
 
-inline unsigned blocks_for(std::int64_t batch, std::int64_t heads, std::int64_t rows) {
-  return static_cast<unsigned>(batch * heads * ceil_div<std::int64_t>(rows, kTile));
+inline unsigned blocks_for(std::int64_t batch, std::int64_t heads, std::int64_t rows, int tile_rows = kTile) {
+  return static_cast<unsigned>(batch * heads * ceil_div<std::int64_t>(rows, tile_rows));
 }
 
 template <class T>
@@ -136,8 +136,8 @@ __device__ void store_statistics(const AttentionInputs& in, A* statistics, std::
 }
 
 // With `causal`, the last key that any query of a tile sees, plus one.
-__device__ inline std::int64_t keys_seen(const AttentionInputs& in, std::int64_t first_query) {
-  const std::int64_t seen = first_query + kTile;
+__device__ inline std::int64_t keys_seen(const AttentionInputs& in, std::int64_t first_query, int tile_rows = kTile) {
+  const std::int64_t seen = first_query + tile_rows;
   return in.causal && seen < in.keys ? seen : in.keys;
 }
 

@@ -1,52 +1,10 @@
 // Backward. The scores are computed again from the saved statistics, tile by tile, three times: with a tile of queries
 // held fast (grad_query), with a tile of keys (grad_key, grad_value), and with a tile of the mask. So every gradient is
 // summed by one block, in a fixed order. attention.h has the formulas.
-#include "ops/attention/attention.cuh"
+#include "ops/attention/attention_backward.cuh"
 
 namespace nnzoo::cuda {
 namespace {
-
-// A query whose logarithm of the sum is less has a weight above 0.8.
-constexpr double kNearlyOneHot = 0.22;
-
-// What a block knows of the queries: their gradients' rows and four numbers each (attention_cuda.h).
-template <class T>
-struct Saved {
-  const T* grad_output;
-  const Accumulator<T>* statistics;
-  const Accumulator<T>* delta;
-};
-
-// A weight before and after dropout, and the gradient of the former.
-template <class A>
-struct Weight {
-  A plain;
-  A kept;
-  A grad;
-};
-
-template <class T>
-__device__ Weight<Accumulator<T>> weight_of(const AttentionInputs& in, const Dropout& dropout, const Saved<T>& saved,
-                                            std::int64_t batch, std::int64_t head, std::int64_t query, std::int64_t key,
-                                            Accumulator<T> dot, Accumulator<T> grad_dot) {
-  using A = Accumulator<T>;
-  const A score = score_of(in, batch, head, query, key, dot);
-  if (score == -A(INFINITY)) return {A(0), A(0), A(0)};
-  const std::int64_t row = (batch * in.heads + head) * in.queries + query;
-  const A logarithm_of_sum = saved.statistics[in.batch * in.heads * in.queries + row];
-  const A weight = exponential(score - saved.statistics[row] - logarithm_of_sum);
-  const A factor = kept_factor<A>(in, dropout, batch, head, query, key);
-  return {weight, weight * factor, grad_dot * factor};
-}
-
-// The gradient of the score that became this weight.
-template <class T, class A>
-__device__ A grad_score_of(const AttentionInputs& in, const Saved<T>& saved, std::int64_t batch, std::int64_t head,
-                           std::int64_t query, const Weight<A>& weight) {
-  if (weight.plain == A(0)) return A(0);
-  const A* const delta = saved.delta + (batch * in.heads + head) * in.queries + query;
-  return weight.plain * (weight.grad - delta[0] - delta[in.batch * in.heads * in.queries]);
-}
 
 // Four tiles of 32 rows in shared memory.
 template <class A>
@@ -103,6 +61,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       row < in.queries && saved.statistics[at] != A(INFINITY) && saved.statistics[rows + at] < A(kNearlyOneHot);
   if (__syncthreads_or(one_hot)) {
     load_query_side(tiles, in, saved, place.batch, place.head, place.first);
+    const QueryNumbers<A> numbers = numbers_of(in, saved, place.batch, place.head, row);
     for (std::int64_t first = 0; first < keys_seen(in, place.first); first += kTile) {
       __syncthreads();
       load_key_side<T>(tiles, in, place.batch, place.head / (in.heads / in.kv_heads), first);
@@ -113,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       dot_products(grad_dots, tiles.grads, tiles.values, in.value_dim);
 #pragma unroll
       for (int j = 0; j < kPerLane; ++j) {
-        const Weight<A> weight = weight_of(in, dropout, saved, place.batch, place.head, row,
+        const Weight<A> weight = weight_of(in, dropout, numbers, place.batch, place.head, row,
                                            first + row_part() + j * kLanesPerRow, dots[j], grad_dots[j]);
         correction += weight.plain * (weight.grad - mean);
       }
@@ -134,6 +93,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   A* const grad_scores = tiles.rest;
   A sums[dim / kLanesPerRow] = {};
   load_query_side(tiles, in, saved, place.batch, place.head, place.first);
+  const std::int64_t row = place.first + tile_row();
+  const QueryNumbers<A> numbers = numbers_of(in, saved, place.batch, place.head, row);
   for (std::int64_t first = 0; first < keys_seen(in, place.first); first += kTile) {
     __syncthreads();
     load_key_side<T>(tiles, in, place.batch, place.head / (in.heads / in.kv_heads), first);
@@ -145,10 +106,9 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int j = 0; j < kPerLane; ++j) {
       const int column = row_part() + j * kLanesPerRow;
-      const std::int64_t row = place.first + tile_row();
       const Weight<A> weight =
-          weight_of(in, dropout, saved, place.batch, place.head, row, first + column, dots[j], grad_dots[j]);
-      grad_scores[tile_row() * kScorePitch + column] = grad_score_of(in, saved, place.batch, place.head, row, weight);
+          weight_of(in, dropout, numbers, place.batch, place.head, row, first + column, dots[j], grad_dots[j]);
+      grad_scores[tile_row() * kScorePitch + column] = grad_score_of(numbers, weight);
     }
     __syncwarp();
     add_products(sums, grad_scores, tiles.keys, in.head_dim);
@@ -182,11 +142,11 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
       for (int j = 0; j < kPerLane; ++j) {
         const int column = row_part() + j * kLanesPerRow;
-        const Weight<A> weight = weight_of(in, dropout, saved, place.batch, head, first + column,
+        const QueryNumbers<A> numbers = numbers_of(in, saved, place.batch, head, first + column);
+        const Weight<A> weight = weight_of(in, dropout, numbers, place.batch, head, first + column,
                                            place.first + tile_row(), dots[j], grad_dots[j]);
         weights[tile_row() * kScorePitch + column] = weight.kept;
-        grad_scores[tile_row() * kScorePitch + column] =
-            grad_score_of(in, saved, place.batch, head, first + column, weight);
+        grad_scores[tile_row() * kScorePitch + column] = grad_score_of(numbers, weight);
       }
       __syncwarp();
       add_products(key_sums, grad_scores, tiles.queries, in.head_dim);
@@ -198,36 +158,18 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (grad_value) store_row(grad_value + rows * in.value_dim, value_sums, A(1), place.first, in.keys, in.value_dim);
 }
 
-struct MaskShape {
-  std::int64_t size[4];
-  std::int64_t stride[4];
-};
-
-// A block owns 32 x 32 elements of the mask, fewer where that is broadcast, and visits every score to which they were
-// added.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1)
     grad_mask_kernel(AttentionInputs in, Dropout dropout, Saved<T> saved, MaskShape mask, Accumulator<T>* grad_mask) {
   using A = Accumulator<T>;
   const Tiles<A> tiles(in);
   A* const sums = tiles.rest;
-  const bool one_row = mask.size[2] == 1;
-  const bool one_column = mask.size[3] == 1;
-  const std::int64_t row_tiles = one_row ? 1 : ceil_div<std::int64_t>(in.queries, kTile);
-  const std::int64_t column_tiles = one_column ? 1 : ceil_div<std::int64_t>(in.keys, kTile);
-  const std::int64_t block = blockIdx.x;
-  const std::int64_t first_key = block % column_tiles * kTile;
-  const std::int64_t first_query = block / column_tiles % row_tiles * kTile;
-  const std::int64_t mask_head = block / column_tiles / row_tiles % mask.size[1];
-  const std::int64_t mask_batch = block / column_tiles / row_tiles / mask.size[1];
-  const std::int64_t last_key = one_column ? in.keys : first_key + 1;
-  const std::int64_t last_query = one_row ? in.queries : first_query + 1;
-
+  const MaskPlace<kTile> place(in, mask);
   A own[kPerLane] = {};
-  for (std::int64_t batch = mask_batch; batch < in.batch; batch += mask.size[0]) {
-    for (std::int64_t head = mask_head; head < in.heads; head += mask.size[1]) {
-      for (std::int64_t query = first_query; query < last_query; query += kTile) {
-        for (std::int64_t key = first_key; key < last_key; key += kTile) {
+  for (std::int64_t batch = place.batch; batch < in.batch; batch += mask.size[0]) {
+    for (std::int64_t head = place.head; head < in.heads; head += mask.size[1]) {
+      for (std::int64_t query = place.first_query; query < place.last_query; query += kTile) {
+        for (std::int64_t key = place.first_key; key < place.last_key; key += kTile) {
           __syncthreads();
           load_query_side(tiles, in, saved, batch, head, query);
           load_key_side<T>(tiles, in, batch, head / (in.heads / in.kv_heads), key);
@@ -236,32 +178,22 @@ __global__ void __launch_bounds__(kThreads, 1)
           A grad_dots[kPerLane];
           dot_products(dots, tiles.queries, tiles.keys, in.head_dim);
           dot_products(grad_dots, tiles.grads, tiles.values, in.value_dim);
+          const QueryNumbers<A> numbers = numbers_of(in, saved, batch, head, query + tile_row());
 #pragma unroll
           for (int j = 0; j < kPerLane; ++j) {
-            const Weight<A> weight = weight_of(in, dropout, saved, batch, head, query + tile_row(),
+            const Weight<A> weight = weight_of(in, dropout, numbers, batch, head, query + tile_row(),
                                                key + row_part() + j * kLanesPerRow, dots[j], grad_dots[j]);
-            own[j] += grad_score_of(in, saved, batch, head, query + tile_row(), weight);
+            own[j] += grad_score_of(numbers, weight);
           }
         }
       }
     }
   }
 
-  // Each thread's four sums, added up over the rows, the columns or both where the mask is broadcast.
 #pragma unroll
   for (int j = 0; j < kPerLane; ++j) sums[tile_row() * kScorePitch + row_part() + j * kLanesPerRow] = own[j];
   __syncthreads();
-  for (int i = threadIdx.x; i < kTile * kTile; i += kThreads) {
-    const int row = i / kTile;
-    const int column = i % kTile;
-    if ((one_row && row > 0) || (one_column && column > 0)) continue;
-    if (first_query + row >= mask.size[2] || first_key + column >= mask.size[3]) continue;
-    A sum = A(0);
-    for (int r = row; r < (one_row ? kTile : row + 1); ++r)
-      for (int c = column; c < (one_column ? kTile : column + 1); ++c) sum += sums[r * kScorePitch + c];
-    grad_mask[mask_batch * mask.stride[0] + mask_head * mask.stride[1] + (first_query + row) * mask.stride[2] +
-              (first_key + column) * mask.stride[3]] = sum;
-  }
+  store_mask(grad_mask, sums, mask, place);
 }
 
 template <class T>
@@ -270,29 +202,25 @@ std::size_t shared_bytes(const AttentionInputs& in) {
   return elements * sizeof(Accumulator<T>);
 }
 
-template <class T>
-Saved<T> saved_of(const void* grad_output, const void* statistics, const void* delta) {
-  return {static_cast<const T*>(grad_output), static_cast<const Accumulator<T>*>(statistics),
-          static_cast<const Accumulator<T>*>(delta)};
-}
-
 }  // namespace
 
 void attention_delta(const AttentionBackward& args, void* delta, void* stream) {
   const AttentionInputs& in = args.inputs;
+  if (runs_on_tensor_cores(in.dtype)) return tensor::attention_delta(args, delta, stream);
   const unsigned blocks = blocks_for(in.batch, in.heads, in.queries);
   if (blocks == 0) return;
   const Dropout dropout(in.dropout_p);
   dispatch_dtype(in.dtype, [&](auto element) {
     using T = decltype(element);
     launch<delta_kernel<T>>(blocks, kThreads, shared_bytes<T>(in), stream, in, dropout,
-                            saved_of<T>(args.grad_output, args.statistics, delta), static_cast<const T*>(args.output),
+                            saved_of<T>(args.grad_output, args.statistics, nullptr), static_cast<const T*>(args.output),
                             static_cast<Accumulator<T>*>(delta));
   });
 }
 
 void attention_backward(const AttentionBackward& args, const void* delta, void* stream) {
   const AttentionInputs& in = args.inputs;
+  if (runs_on_tensor_cores(in.dtype)) return tensor::attention_backward(args, delta, stream);
   const Dropout dropout(in.dropout_p);
   dispatch_dtype(in.dtype, [&](auto element) {
     using T = decltype(element);
@@ -314,18 +242,14 @@ void attention_backward(const AttentionBackward& args, const void* delta, void* 
 void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
                              void* stream) {
   const AttentionInputs& in = args.inputs;
+  if (runs_on_tensor_cores(in.dtype)) return tensor::attention_mask_backward(args, mask_size, delta, stream);
   const Dropout dropout(in.dropout_p);
-  MaskShape mask;
-  for (int i = 0; i < 4; ++i) {
-    mask.size[i] = mask_size[i];
-    mask.stride[i] = args.grad_mask_stride[i];
-  }
-  const std::int64_t blocks = mask.size[0] * mask.size[1] * ceil_div<std::int64_t>(mask.size[2], kTile) *
-                              ceil_div<std::int64_t>(mask.size[3], kTile);
+  const MaskShape mask = mask_shape(mask_size, args.grad_mask_stride);
+  const unsigned blocks = mask_blocks<kTile>(mask);
   if (blocks == 0) return;
   dispatch_dtype(in.dtype, [&](auto element) {
     using T = decltype(element);
-    launch<grad_mask_kernel<T>>(static_cast<unsigned>(blocks), kThreads, shared_bytes<T>(in), stream, in, dropout,
+    launch<grad_mask_kernel<T>>(blocks, kThreads, shared_bytes<T>(in), stream, in, dropout,
                                 saved_of<T>(args.grad_output, args.statistics, delta), mask,
                                 static_cast<Accumulator<T>*>(args.grad_mask));
   });

@@ -23,4 +23,13 @@ void attention_backward(const AttentionBackward& args, const void* delta, void* 
 void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
                              void* stream);
 
+// The three for bf16 and fp16: what those above call.
+inline bool runs_on_tensor_cores(DType dtype) { return dtype == DType::bfloat16 || dtype == DType::float16; }
+namespace tensor {
+void attention_delta(const AttentionBackward& args, void* delta, void* stream);
+void attention_backward(const AttentionBackward& args, const void* delta, void* stream);
+void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
+                             void* stream);
+}  // namespace tensor
+
 }  // namespace nnzoo::cuda
