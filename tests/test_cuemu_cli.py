@@ -430,6 +430,15 @@ def test_trap_is_a_failure(crashes, run, mode):
     assert (code, finding["kind"], finding["file"], finding["line"]) == (1, "failed", "crashes.cu", 16)
 
 
+def test_read_of_a_shared_array_that_nobody_writes(run, tmp_path):
+    body = "__shared__ int s[32];\n  x[threadIdx.x] = s[threadIdx.x];"
+    path = write(tmp_path, f"template <int n> __global__ void get(int* x) {{ {body} }}\n")
+    np.save(tmp_path / "x.npy", np.zeros(32, np.int32))
+    launch = ["--kernel", "get<3>", "--grid", 1, "--block", 32, "--args", tmp_path / "x.npy"]
+    findings = json.loads(run("check", path, *launch, "--json")[1])["findings"]
+    assert [(finding["kind"], finding["line"]) for finding in findings] == [("uninitialized", 2)]
+
+
 def test_time_runs_out(crashes, run):
     code, out, err = run(*"run crashes.cu --kernel spin --grid 1 --block 1 --timeout 0.5 --args i.npy".split())
     assert (code, out) == (2, "") and "not done after 0.5 s" in err and err.count("\n") == 1

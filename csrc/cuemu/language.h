@@ -14,7 +14,11 @@
 #define __device__
 #define __host__
 #define __constant__
+#ifdef __SANITIZE_THREAD__  // checked: `used`, or a read of what nobody writes would be folded away unseen
+#define __shared__ static thread_local __attribute__((used))
+#else
 #define __shared__ static thread_local
+#endif
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__  // empty: the standard library writes __attribute__((__noinline__))
 #define __launch_bounds__(...)
