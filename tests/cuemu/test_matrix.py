@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_wgmma import operand
 
 
 @pytest.mark.parametrize("from_shared", [0, 1], ids=["gathered", "ldmatrix"])
@@ -67,3 +68,11 @@ def test_copies_of_matrices(kernels, order):
     kernels.run_copy_matrices(values, out)
     for way, transposed in enumerate((False, True, True, False, False, True)):
         assert (out[way] == (values.transpose(0, 2, 1) if transposed else values)).all(), way
+
+
+def test_matmul_on_hopper(kernels, order):
+    a, a_bits = operand(128, 320, torch.bfloat16, 0)
+    b, b_bits = operand(256, 320, torch.bfloat16, 1)
+    out = np.zeros((128, 256), np.float32)
+    kernels.matmul_on_hopper(a_bits, b_bits, out, 128, 256, 320)
+    assert (out == a @ b.T).all()
