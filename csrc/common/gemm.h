@@ -3,9 +3,7 @@
 // ## Whole products
 //
 //     gemm<T>(M, N, K, a, b, epilogue, threads);                  // T: float, double or BFloat16Pair (Factor<S>)
-//     gemm<T>(M, N, K, a, b, epilogue, threads, depth_limit);     // sums at most so many products in one chain (not
-//     for a PackedB) gemm_batched<T>(batch, M, N, K, problem, threads);          // problem(i) -> GemmProblem{a, b,
-//     epilogue}
+//     gemm_batched<T>(batch, M, N, K, problem, threads);          // problem(i) -> GemmProblem{a, b, epilogue}
 //
 // `a` and `b` are operands (gemm_pack.h): Strided (any layout or transpose, float, BFloat16 or double), Gathered, or
 // the caller's own class with a `pack` method, e.g. im2col on the fly. `b` may also be a PackedB. With threads == 1 no
@@ -97,17 +95,19 @@ GemmProblem(A, B, Epilogue) -> GemmProblem<A, B, Epilogue>;
 // Products with at most this many rows read B where it lies, since packing it would cost as much as the product.
 constexpr std::int64_t few_rows = 16;
 
+// `in_place` operands are read as `rows(column, k)`, ShiftedRows of T, wherever a panel is full, and packed elsewhere;
+// the panel that begins with `column` has `columns(column)` of them.
 template <class B>
 struct OperandTraits {
-  static constexpr bool packed = false, strided = false;
+  static constexpr bool packed = false, strided = false, in_place = false;
 };
 template <class T>
 struct OperandTraits<PackedB<T>> {
-  static constexpr bool packed = true, strided = false;
+  static constexpr bool packed = true, strided = false, in_place = false;
 };
 template <class S>
 struct OperandTraits<Strided<S>> {
-  static constexpr bool packed = false, strided = true;
+  static constexpr bool packed = false, strided = true, in_place = false;
 };
 
 // One product on a team of threads. Each thread owns a contiguous range of units, a unit being one row block times one
@@ -118,14 +118,12 @@ class GemmRun {
   static constexpr bool b_packed = OperandTraits<B>::packed;
 
  public:
-  GemmRun(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads,
-          std::int64_t depth_limit)
+  GemmRun(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads)
       : M_(M), N_(N), K_(K), a_(a), b_(b), epilogue_(epilogue) {
     depth_step_ = depth_block<T>(K);
-    if (!b_packed && depth_limit > 0 && depth_limit < depth_step_) depth_step_ = equal_part(K, depth_limit, 8);
     row_step_ = row_block<T>(M, depth_step_);
     if (fits_whole_depth<T>(M, K)) row_step_ = round_up(M, Tile<T>::rows);
-    share_b_ = !b_packed && row_step_ < M;
+    share_b_ = !b_packed && !OperandTraits<B>::in_place && row_step_ < M;
     column_step_ = share_b_ ? column_block<T>(N, depth_step_) : round_up(N, W);
     const std::int64_t panels = ceil_div(column_step_, W);
     // A single row block with fewer panels than threads: cut it, so that every thread has work.
@@ -242,7 +240,10 @@ class GemmRun {
                              std::int64_t depth, DepthStep step, const T* a_block, T* b_block,
                              const Partial<Sum<T>>& partial) {
     const std::int64_t column = column_begin_ + panel * W;
-    const int columns = static_cast<int>(column_end_ - column < W ? column_end_ - column : W);
+    int columns = static_cast<int>(column_end_ - column < W ? column_end_ - column : W);
+    if constexpr (OperandTraits<B>::in_place) {
+      if (b_.columns(column) < columns) columns = b_.columns(column);
+    }
     const TilePlace place{row, column, 0, columns};
     const T* b_panel = b_block;
     if constexpr (b_packed) {
@@ -250,8 +251,13 @@ class GemmRun {
     } else {
       if constexpr (OperandTraits<B>::strided) {
         if (M_ <= few_rows && b_.outer_stride == 1 && columns == W) {
-          run_panel<T>(rows, depth, a_block, b_.at(column, k), b_.depth_stride, place, step, partial, epilogue_);
-          return;
+          return run_panel<T>(rows, depth, a_block, EvenRows{b_.at(column, k), b_.depth_stride}, place, step, partial,
+                              epilogue_);
+        }
+      }
+      if constexpr (OperandTraits<B>::in_place) {
+        if (columns == W) {
+          return run_panel<T>(rows, depth, a_block, b_.rows(column, k), place, step, partial, epilogue_);
         }
       }
       if (share_b_) {
@@ -260,7 +266,7 @@ class GemmRun {
         b_.template pack<W>(column, columns, k, depth, b_block);
       }
     }
-    run_panel<T>(rows, depth, a_block, b_panel, W, place, step, partial, epilogue_);
+    run_panel<T>(rows, depth, a_block, EvenRows<T>{b_panel, W}, place, step, partial, epilogue_);
   }
 
   const std::int64_t M_, N_, K_;
@@ -276,8 +282,8 @@ class GemmRun {
 };
 
 template <class T, class A, class B, class Epilogue>
-void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue, int threads,
-          std::int64_t depth_limit = 0) {
+void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b, const Epilogue& epilogue,
+          int threads) {
   if (M <= 0 || N <= 0) return;
   if constexpr (OperandTraits<A>::strided && OperandTraits<B>::strided) {
     if (M <= few_rows && b.depth_stride == 1 && b.outer_stride != 1) {
@@ -285,25 +291,25 @@ void gemm(std::int64_t M, std::int64_t N, std::int64_t K, const A& a, const B& b
       return;
     }
   }
-  GemmRun<T, A, B, Epilogue>(M, N, K, a, b, epilogue, threads, depth_limit).run();
+  GemmRun<T, A, B, Epilogue>(M, N, K, a, b, epilogue, threads).run();
 }
 
 // `batch` independent products of one shape: spread over the threads if there are enough of them, else one by one on
 // all.
 template <class T, class Problem>
 void gemm_batched(std::int64_t batch, std::int64_t M, std::int64_t N, std::int64_t K, const Problem& problem,
-                  int threads, std::int64_t depth_limit = 0) {
+                  int threads) {
   if (batch >= threads) {
     parallel_for(batch, threads, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const auto p = problem(i);
-        gemm<T>(M, N, K, p.a, p.b, p.epilogue, 1, depth_limit);
+        gemm<T>(M, N, K, p.a, p.b, p.epilogue, 1);
       }
     });
   } else {
     for (std::int64_t i = 0; i < batch; ++i) {
       const auto p = problem(i);
-      gemm<T>(M, N, K, p.a, p.b, p.epilogue, threads, depth_limit);
+      gemm<T>(M, N, K, p.a, p.b, p.epilogue, threads);
     }
   }
 }

@@ -42,7 +42,7 @@ void multiply_panels(std::int64_t rows, std::int64_t columns, std::int64_t depth
   constexpr int W = Tile<T>::columns;
   for (std::int64_t j = 0; j < columns; j += W, b_panels += factors<T>(depth) * W) {
     const int count = static_cast<int>(columns - j < W ? columns - j : W);
-    run_panel<T>(rows, depth, a_panels, b_panels, W, TilePlace{0, j, 0, count}, DepthStep{true, true},
+    run_panel<T>(rows, depth, a_panels, EvenRows<T>{b_panels, W}, TilePlace{0, j, 0, count}, DepthStep{true, true},
                  Partial<Sum<T>>{nullptr, 0}, epilogue);
   }
 }

@@ -39,12 +39,37 @@ struct DepthStep {
   bool first, last;
 };
 
-// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [factors(depth)][Tile::rows]; row k of `b` starts at b +
-// k
-// * b_stride, in factors for a micro-panel (b_stride is Tile::columns), in single values when B is read in place.
-template <class T, int rows, int vectors, class S>
-NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
-                                Vec<Sum<T>> (&sum)[rows][vectors]) {
+// The rows of B that a tile walks along, a `stride` apart: a micro-panel, or a matrix in place.
+template <class S>
+struct EvenRows {
+  using Value = S;
+  const S* row;
+  std::int64_t stride;
+
+  NNZOO_INLINE const S* next() {
+    const S* const now = row;
+    row += stride;
+    return now;
+  }
+};
+
+template <class S>
+EvenRows(const S*, std::int64_t) -> EvenRows<S>;
+
+// Rows of B in place, each at an offset of its own.
+template <class S>
+struct ShiftedRows {
+  using Value = S;
+  const S* base;
+  const std::int64_t* offset;
+
+  NNZOO_INLINE const S* next() { return base + *offset++; }
+};
+
+// sum[i][j] += a[k][i] * b[k][j] over k. `a` is a micro-panel [factors(depth)][Tile::rows]; a row of `b` holds factors,
+// or single values, of which two rows make one of pairs.
+template <class T, int rows, int vectors, class Rows>
+NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, Rows b, Vec<Sum<T>> (&sum)[rows][vectors]) {
   constexpr int width = Vec<T>::width;
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
@@ -54,7 +79,7 @@ NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std:
   const auto step = [&](const auto& load) __attribute__((always_inline)) {
     Vec<T> row[vectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) row[j] = load(b + j * width);
+    for (int j = 0; j < vectors; ++j) row[j] = load(j * width);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const Vec<T> x = Vec<T>::set(a[i]);
@@ -63,14 +88,19 @@ NNZOO_INLINE void multiply_tile(std::int64_t depth, const T* a, const S* b, std:
     }
     a += Tile<T>::rows;
   };
-  if constexpr (values_per_factor<T> == 2 && sizeof(S) < sizeof(T)) {
-    for (std::int64_t k = 0; k + 2 <= depth; k += 2, b += 2 * b_stride) {
-      step([=](const S* p) { return Vec<T>::interleave(p, p + b_stride); });
+  if constexpr (sizeof(typename Rows::Value) < sizeof(T) && values_per_factor<T> == 2) {
+    for (std::int64_t k = 0; k + 2 <= depth; k += 2) {
+      const auto *even = b.next(), *odd = b.next();
+      step([=](int j) { return Vec<T>::interleave(even + j, odd + j); });
     }
-    if (depth % 2) step([](const S* p) { return Vec<T>::interleave(p); });
+    if (depth % 2) {
+      const auto* even = b.next();
+      step([=](int j) { return Vec<T>::interleave(even + j); });
+    }
   } else {
-    for (std::int64_t k = factors<T>(depth); k > 0; --k, b += b_stride) {
-      step([](const S* p) { return Vec<T>::load(p); });
+    for (std::int64_t k = factors<T>(depth); k > 0; --k) {
+      const auto* row = b.next();
+      step([=](int j) { return Vec<T>::load(row + j); });
     }
   }
 }
@@ -108,10 +138,9 @@ constexpr bool takes_tiles(...) {
 }
 
 // Computes one tile over one block of K and passes it on: to `partial`, or to the epilogue in the last block.
-template <class T, int rows, int vectors, class S, class Epilogue>
-__attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S* b, std::int64_t b_stride,
-                                        const TilePlace& place, DepthStep step, const Partial<Sum<T>>& partial,
-                                        const Epilogue& epilogue) {
+template <class T, int rows, int vectors, class Rows, class Epilogue>
+__attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const Rows& b, const TilePlace& place,
+                                        DepthStep step, const Partial<Sum<T>>& partial, const Epilogue& epilogue) {
   constexpr int width = Vec<T>::width;
   Sum<T>* const kept = partial.data + place.row * partial.stride + place.column;
   if (!step.first) {
@@ -120,7 +149,7 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
     }
   }
   Vec<Sum<T>> sum[rows][vectors];
-  multiply_tile<T, rows, vectors>(depth, a, b, b_stride, sum);
+  multiply_tile<T, rows, vectors>(depth, a, b, sum);
   if (!step.first) {
     for_each_tile_vector<T, rows, vectors>(place, [&](int i, int j, int count) {
       sum[i][j] += Vec<Sum<T>>::load(kept + i * partial.stride + j * width, count);
@@ -157,9 +186,9 @@ __attribute__((noinline)) void run_tile(std::int64_t depth, const T* a, const S*
 // The tiles of one column panel of B: rows 0..rows of C from place.row on, with A's micro-panels one behind another,
 // factors(depth) * Tile::rows elements each. `place.columns` is at most Tile::columns. The last rows and the last panel
 // get smaller tiles, so that padding costs little.
-template <class T, class S, class Epilogue>
-NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const S* b, std::int64_t b_stride,
-                            TilePlace place, DepthStep step, const Partial<Sum<T>>& partial, const Epilogue& epilogue) {
+template <class T, class Rows, class Epilogue>
+NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_panels, const Rows& b, TilePlace place,
+                            DepthStep step, const Partial<Sum<T>>& partial, const Epilogue& epilogue) {
   constexpr int R = Tile<T>::rows, V = Tile<T>::vectors;
   const int vectors = (place.columns + Vec<T>::width - 1) / Vec<T>::width;
   const T* a = a_panels;
@@ -167,15 +196,15 @@ NNZOO_INLINE void run_panel(std::int64_t rows, std::int64_t depth, const T* a_pa
     const std::int64_t left = rows - done;
     place.rows = left < R ? static_cast<int>(left) : R;
     if (vectors == 1) {
-      run_tile<T, R, 1>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, R, 1>(depth, a, b, place, step, partial, epilogue);
     } else if (vectors < V) {
-      run_tile<T, R, V - 1>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, R, V - 1>(depth, a, b, place, step, partial, epilogue);
     } else if (place.rows == 1) {
-      run_tile<T, 1, V>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, 1, V>(depth, a, b, place, step, partial, epilogue);
     } else if (place.rows <= R / 2) {
-      run_tile<T, R / 2, V>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, R / 2, V>(depth, a, b, place, step, partial, epilogue);
     } else {
-      run_tile<T, R, V>(depth, a, b, b_stride, place, step, partial, epilogue);
+      run_tile<T, R, V>(depth, a, b, place, step, partial, epilogue);
     }
   }
 }

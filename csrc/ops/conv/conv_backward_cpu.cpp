@@ -1,6 +1,7 @@
 #include "common/reduce.h"
 #include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_grad_planes.h"
+#include "ops/conv/conv_grad_weight.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -23,29 +24,33 @@ void grad_input(const ConvBackward& args) {
   const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
   const std::int64_t* const stride = args.grad_input_strides;
   const std::int64_t pixels = s.input[0] * s.input[1] * s.input[2];
-  const std::int64_t chunk = images_at_a_time<T>(s.batch, s.out_channels * shape.size() + in * pixels);
+  const std::int64_t chunk = images_at_a_time<T>(s.batch, s.out_channels * plane_size<T>(shape) + in * pixels);
   Scratch scratch;
   std::int64_t* const offset = scratch.take<std::int64_t>(out * all_taps);
   T* const buffer =
-      serves_as_planes<T>(grad, shape) ? nullptr : scratch.take<T>(chunk * s.out_channels * shape.size() + 1);
+      serves_as_planes<T>(grad, shape) ? nullptr : scratch.take<T>(chunk * s.out_channels * plane_size<T>(shape) + 1);
   for (std::int64_t image = 0; image < s.batch; image += chunk) {
     const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
     const PlaneSet<T> planes = make_planes<T>(grad, image, images, s.out_channels, shape, buffer, args.threads);
     for_each_grad_class(s, shape, [&](const GradClass& c) {
       for (std::int64_t i = 0; i < out * c.taps; ++i) offset[i] = i / c.taps * planes.plane + c.shift[i % c.taps];
-      const auto problem = [&](std::int64_t g) {
-        const S* const weight = static_cast<const S*>(args.weight) + g * out * in * all_taps;
-        S* const output = class_output<S>(args, c) + image * stride[0] + g * in * stride[1];
-        return GemmProblem{TransposedWeight<S>{weight, in, all_taps, c.tap, c.taps},
-                           PlaneColumns<T>(planes, g * out, offset, c.grid),
-                           ImageStore<T, S>{output,
-                                            stride[0],
-                                            stride[1],
-                                            {s.stride[0] * stride[2], s.stride[1] * stride[3], s.stride[2] * stride[4]},
-                                            c.grid,
-                                            nullptr}};
+      const auto multiply = [&](const auto& columns, std::int64_t each, const ColumnLayout& layout) {
+        const auto problem = [&](std::int64_t g) {
+          const S* const weight = static_cast<const S*>(args.weight) + g * out * in * all_taps;
+          S* const output = class_output<S>(args, c) + image * stride[0] + g * in * stride[1];
+          return GemmProblem{
+              TransposedWeight<S>{weight, in, all_taps, c.tap, c.taps}, columns(g * out),
+              ImageStore<T, S>{output,
+                               stride[0],
+                               stride[1],
+                               {s.stride[0] * stride[2], s.stride[1] * stride[3], s.stride[2] * stride[4]},
+                               c.grid,
+                               layout,
+                               nullptr}};
+        };
+        gemm_batched<T>(s.groups, in, images * each, out * c.taps, problem, args.threads);
       };
-      gemm_batched<T>(s.groups, in, images * c.grid.count(), out * c.taps, problem, args.threads);
+      multiply_planes<T>(planes, offset, c.grid, in, out * c.taps, multiply);
     });
   }
 }
@@ -69,7 +74,7 @@ void depthwise_grad_input(const ConvBackward& args) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t image = i / s.in_channels, channel = i % s.in_channels;
       for (std::int64_t m = 0; m < multiplier; ++m) {
-        fill_planes(grad, image, channel * multiplier + m, 1, shape, planes + m * plane);
+        fill_planes(grad, image, channel * multiplier + m, 1, shape, planes + m * plane, plane);
       }
       for_each_grad_class(s, shape, [&](const GradClass& c) {
         for (std::int64_t k = 0; k < multiplier * c.taps; ++k) {
@@ -95,14 +100,6 @@ inline PlaneShape output_planes(const ConvShape& s, const PlaneShape& input) {
   return shape;
 }
 
-// How many products of grad_weight are summed in one chain. About sqrt(n) of n is best for the rounding error, but each
-// chain's end costs a pass over the sums.
-inline std::int64_t chain_limit(std::int64_t products, std::int64_t sums_bytes) {
-  std::int64_t limit = sums_bytes <= cache_sizes().level2 ? 64 : 256;
-  while (limit < 512 && limit * limit < products) limit += 64;
-  return limit;
-}
-
 template <class S>
 void grad_weight(const ConvBackward& args) {
   using T = Compute<S>;
@@ -112,13 +109,13 @@ void grad_weight(const ConvBackward& args) {
   const std::int64_t depth = in * s.kernel[0] * s.kernel[1] * s.kernel[2];
   const ImageTensor<S> input = image_tensor<S>(args.input, args.input_strides);
   const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
-  const std::int64_t input_size = s.in_channels * input_shape.size(), grad_size = s.out_channels * grad_shape.size();
+  const std::int64_t input_size = s.in_channels * plane_size<T>(input_shape);
+  const std::int64_t grad_size = s.out_channels * plane_size<T>(grad_shape);
   const std::int64_t chunk = images_at_a_time<T>(s.batch, input_size + grad_size);
   const std::int64_t row_pitch = input_shape.axis[2].size, depth_pitch = input_shape.axis[1].size * row_pitch;
   const std::int64_t length = span_of({s.output[0], s.output[1], s.output[2]}, row_pitch, depth_pitch);
   Scratch scratch;
   std::int64_t* const offset = scratch.take<std::int64_t>(depth);
-  std::int64_t* const channel = scratch.take<std::int64_t>(out);
   T* const input_buffer = serves_as_planes<T>(input, input_shape) ? nullptr : scratch.take<T>(chunk * input_size + 1);
   T* const grad_buffer = serves_as_planes<T>(grad, grad_shape) ? nullptr : scratch.take<T>(chunk * grad_size + 1);
   T* sums = nullptr;
@@ -127,20 +124,19 @@ void grad_weight(const ConvBackward& args) {
   } else {
     sums = scratch.take<T>(s.out_channels * depth);
   }
-  const std::int64_t limit = chain_limit(s.batch * length, out * depth * static_cast<std::int64_t>(sizeof(T)));
   std::int64_t image = 0;
   do {
     const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
     const PlaneSet<T> x = make_planes<T>(input, image, images, s.in_channels, input_shape, input_buffer, args.threads);
     const PlaneSet<T> g = make_planes<T>(grad, image, images, s.out_channels, grad_shape, grad_buffer, args.threads);
     tap_offsets(s, input_shape, in, x.plane, offset);
-    for (std::int64_t o = 0; o < out; ++o) channel[o] = o * g.plane;
-    const auto problem = [&](std::int64_t group) {
-      return GemmProblem{PlaneRows<T>{g.data + group * out * g.plane, g.image_stride, channel, length},
-                         PlaneRows<T>{x.data + group * in * x.plane, x.image_stride, offset, length},
-                         Store<T>{sums + group * out * depth, depth, image > 0}};
-    };
-    gemm_batched<T>(s.groups, out, depth, images * length, problem, args.threads, limit);
+    for (std::int64_t group = 0; group < s.groups; ++group) {
+      PlaneSet<T> rows = g, columns = x;
+      rows.data += group * out * g.plane;
+      columns.data += group * in * x.plane;
+      PlaneCorrelation<T>(rows, columns, offset, out, depth, images, length)
+          .run(sums + group * out * depth, image > 0, args.threads);
+    }
     image += images;
   } while (image < s.batch);
   if constexpr (sizeof(S) != sizeof(T)) {
@@ -171,9 +167,9 @@ void depthwise_grad_weight(const ConvBackward& args) {
     for (std::int64_t channel = begin; channel < end; ++channel) {
       for (std::int64_t k = 0; k < multiplier * taps; ++k) sums[k] = T(0);
       for (std::int64_t image = 0; image < s.batch; ++image) {
-        fill_planes(input, image, channel, 1, input_shape, x);
+        fill_planes(input, image, channel, 1, input_shape, x, 0);
         for (std::int64_t m = 0; m < multiplier; ++m) {
-          fill_planes(grad, image, channel * multiplier + m, 1, grad_shape, g);
+          fill_planes(grad, image, channel * multiplier + m, 1, grad_shape, g, 0);
           for (std::int64_t k = 0; k < taps; ++k) {
             const T* const shifted = x + offset[k];
             Vec<T> sum[2] = {Vec<T>::zero(), Vec<T>::zero()};

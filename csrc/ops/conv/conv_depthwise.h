@@ -86,7 +86,7 @@ void depthwise_forward(const ConvForward& args) {
     tap_offsets(s, shape, 1, 0, offset);
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t image = i / s.in_channels, channel = i % s.in_channels;
-      fill_planes(input, image, channel, 1, shape, plane);
+      fill_planes(input, image, channel, 1, shape, plane, 0);
       for (std::int64_t o = channel * multiplier; o < (channel + 1) * multiplier; ++o) {
         convert(static_cast<const S*>(args.weight) + o * taps, taps, weight);
         correlate(plane, offset, weight, taps, length, sums);

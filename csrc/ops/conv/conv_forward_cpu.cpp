@@ -51,23 +51,26 @@ void forward(const ConvForward& args) {
   const ImageTensor<S> input = image_tensor<S>(args.input, args.input_strides);
   const PixelGrid grid{s.output[0], s.output[1], s.output[2]};
   const std::int64_t* const stride = args.output_strides;
-  const std::int64_t chunk = images_at_a_time<T>(s.batch, s.in_channels * shape.size() + out * grid.count());
+  const std::int64_t chunk = images_at_a_time<T>(s.batch, s.in_channels * plane_size<T>(shape) + out * grid.count());
   Scratch scratch;
   std::int64_t* const offset = scratch.take<std::int64_t>(depth);
   T* const buffer =
-      serves_as_planes<T>(input, shape) ? nullptr : scratch.take<T>(chunk * s.in_channels * shape.size() + 1);
+      serves_as_planes<T>(input, shape) ? nullptr : scratch.take<T>(chunk * s.in_channels * plane_size<T>(shape) + 1);
   for (std::int64_t image = 0; image < s.batch; image += chunk) {
     const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
     const PlaneSet<T> planes = make_planes<T>(input, image, images, s.in_channels, shape, buffer, args.threads);
     if (image == 0) tap_offsets(s, shape, in, planes.plane, offset);
-    const auto problem = [&](std::int64_t g) {
-      const S* const bias = args.bias ? static_cast<const S*>(args.bias) + g * out : nullptr;
-      S* const output = static_cast<S*>(args.output) + image * stride[0] + g * out * stride[1];
-      return GemmProblem{Strided<S>{static_cast<const S*>(args.weight) + g * out * depth, depth, 1},
-                         PlaneColumns<T>(planes, g * in, offset, grid),
-                         ImageStore<T, S>{output, stride[0], stride[1], {stride[2], stride[3], stride[4]}, grid, bias}};
+    const auto multiply = [&](const auto& columns, std::int64_t each, const ColumnLayout& layout) {
+      const auto problem = [&](std::int64_t g) {
+        const S* const bias = args.bias ? static_cast<const S*>(args.bias) + g * out : nullptr;
+        S* const output = static_cast<S*>(args.output) + image * stride[0] + g * out * stride[1];
+        return GemmProblem{
+            Strided<S>{static_cast<const S*>(args.weight) + g * out * depth, depth, 1}, columns(g * in),
+            ImageStore<T, S>{output, stride[0], stride[1], {stride[2], stride[3], stride[4]}, grid, layout, bias}};
+      };
+      gemm_batched<T>(s.groups, out, images * each, depth, problem, args.threads);
     };
-    gemm_batched<T>(s.groups, out, images * grid.count(), depth, problem, args.threads);
+    multiply_planes<T>(planes, offset, grid, out, depth, multiply);
   }
 }
 

@@ -90,30 +90,81 @@ struct PlaneColumns {
   }
 };
 
-// Planes as an operand whose depth runs over positions: outer element i is the plane shifted by offset[i], and the
-// depth is image * length + position.
+// Planes as B read in place. What is contiguous in a plane, output rows with the padding between them, is a run, and
+// each begins a new panel: column = run * padded length + position. Padding costs products that nobody stores, but
+// nothing is packed.
 template <class S>
-struct PlaneRows {
+struct PlaneRuns {
   const S* data;
-  std::int64_t image_stride;
+  std::int64_t image_stride, row_pitch, depth_pitch;
   const std::int64_t* offset;
-  std::int64_t length;
+  PixelGrid grid;
+  std::int64_t runs, length, padded;  // runs per image; positions of one, also as whole panels
+
+  PlaneRuns(const PlaneSet<S>& planes, std::int64_t channel, const std::int64_t* offset, const PixelGrid& grid)
+      : data(planes.data + channel * planes.plane),
+        image_stride(planes.image_stride),
+        row_pitch(planes.row_pitch),
+        depth_pitch(planes.depth_pitch),
+        offset(offset),
+        grid(grid),
+        runs(grid.depth),
+        length((grid.height - 1) * planes.row_pitch + grid.width) {
+    if (grid.depth == 1 || (grid.width == row_pitch && grid.width * grid.height == depth_pitch)) {
+      length += (runs - 1) * depth_pitch;
+      runs = 1;
+    }
+    padded = round_up(length, Tile<S>::columns);
+  }
+
+  std::int64_t columns_per_image() const { return runs * padded; }
+
+  int columns(std::int64_t column) const { return static_cast<int>(length - column % padded); }
+
+  const S* at(std::int64_t column) const {
+    const std::int64_t run = column / padded;
+    return data + run / runs * image_stride + run % runs * depth_pitch + column % padded;
+  }
+
+  ShiftedRows<S> rows(std::int64_t column, std::int64_t k) const { return {at(column), offset + k}; }
 
   template <int width, class T>
   void pack(std::int64_t outer, int count, std::int64_t k0, std::int64_t depth, T* out) const {
-    while (depth > 0) {
-      const std::int64_t image = k0 / length, position = k0 % length;
-      const std::int64_t here = length - position < depth ? length - position : depth;
-      const S* const source = data + image * image_stride + position;
-      pack_rows<width>([&](int i) { return source + offset[outer + i]; }, count, here, out);
-      out += here * width;
-      k0 += here;
-      depth -= here;
-    }
+    const S* const base = at(outer);
+    pack_steps<width>([=](std::int64_t k) { return base + offset[k0 + k]; }, count, depth, out);
   }
 };
 
-// Writes C[channel, image * pixels + pixel] to a tensor, with a bias per channel.
+template <class S>
+struct OperandTraits<PlaneRuns<S>> {
+  static constexpr bool packed = false, strided = false, in_place = true;
+};
+
+// How the columns of a product become pixels: image * runs + run, each `padded` columns long, holds rows of pixels
+// `pitch` apart from row run * rows on.
+struct ColumnLayout {
+  std::int64_t runs, padded, pitch, rows;
+
+  static ColumnLayout pixels(const PixelGrid& grid) { return {1, grid.count(), grid.width, grid.depth * grid.height}; }
+
+  template <class S>
+  static ColumnLayout of(const PlaneRuns<S>& planes) {
+    const PixelGrid& grid = planes.grid;
+    return {planes.runs, planes.padded, planes.row_pitch, grid.depth / planes.runs * grid.height};
+  }
+};
+
+// Whether a product with `rows` rows should read planes in place: where the products that padding wastes cost less than
+// packing would, and A stays in cache over the whole depth. A packed value is used once for each of the rows, and
+// packing it takes about as long as seven of its multiply-adds.
+template <class F, class S>
+bool reads_in_place(const PlaneRuns<S>& planes, std::int64_t rows, std::int64_t depth) {
+  const std::int64_t pixels = planes.grid.count(), wasted = planes.runs * planes.length - pixels;
+  return values_per_factor<F> == 1 && pixels > 0 && wasted * rows < 7 * pixels &&
+         (depth <= depth_block<F>(depth) || fits_whole_depth<F>(rows, depth));
+}
+
+// Writes C[channel, column] to a tensor, with a bias per channel. Columns between two rows of pixels hold nothing.
 template <class T, class S>
 struct ImageStore {
   static constexpr bool from_registers = false, takes_tiles = true;
@@ -121,34 +172,37 @@ struct ImageStore {
   std::int64_t image_stride, channel_stride;
   std::int64_t pixel_stride[3];
   PixelGrid grid;
+  ColumnLayout layout;
   const S* bias;
 
   Partial<T> partial() const { return {nullptr, 0}; }
 
   void tile(const TilePlace& place, const T* sums, int stride) const {
-    const std::int64_t pixels = grid.count();
-    std::int64_t image = place.column / pixels, pixel = place.column % pixels;
-    // Runs of pixels that are adjacent in memory: a whole image's, or those of a row.
-    const bool rows_adjoin = pixel_stride[2] == 1 && (grid.height == 1 || pixel_stride[1] == grid.width) &&
-                             (grid.depth == 1 || pixel_stride[0] == grid.width * grid.height);
-    const std::int64_t run = rows_adjoin ? pixels : grid.width;
+    // Rows that adjoin, in the product and in memory, are one.
+    const bool adjoin = layout.pitch == grid.width && pixel_stride[2] == 1 &&
+                        (grid.height == 1 || pixel_stride[1] == grid.width) &&
+                        (grid.depth == 1 || pixel_stride[0] == grid.width * grid.height);
+    const std::int64_t width = adjoin ? layout.padded : grid.width, pitch = adjoin ? layout.padded : layout.pitch;
+    std::int64_t run = place.column / layout.padded, position = place.column % layout.padded;
     for (int column = 0; column < place.columns;) {
-      const std::int64_t in_run = run - pixel % run;
-      const int count = in_run < place.columns - column ? static_cast<int>(in_run) : place.columns - column;
-      const std::int64_t w = pixel % grid.width, h = pixel / grid.width % grid.height;
-      const std::int64_t d = pixel / grid.width / grid.height;
-      S* const first = data + image * image_stride + place.row * channel_stride + d * pixel_stride[0] +
-                       h * pixel_stride[1] + w * pixel_stride[2];
-      if (pixel_stride[2] == 1) {
-        store_rows(sums + column, stride, place, count, first);
-      } else {
-        store_pixels(sums + column, stride, place, count, first);
+      const std::int64_t row = run % layout.runs * layout.rows + position / pitch, w = position % pitch;
+      const std::int64_t left = place.columns - column, in_row = width - w, step = pitch - w < left ? pitch - w : left;
+      if (in_row > 0) {
+        const std::int64_t d = row / grid.height, h = row % grid.height;
+        S* const first = data + run / layout.runs * image_stride + place.row * channel_stride + d * pixel_stride[0] +
+                         h * pixel_stride[1] + w * pixel_stride[2];
+        const int count = static_cast<int>(in_row < left ? in_row : left);
+        if (pixel_stride[2] == 1) {
+          store_rows(sums + column, stride, place, count, first);
+        } else {
+          store_pixels(sums + column, stride, place, count, first);
+        }
       }
-      column += count;
-      pixel += count;
-      if (pixel == pixels) {
-        pixel = 0;
-        ++image;
+      column += static_cast<int>(step);
+      position += step;
+      if (position == layout.padded) {
+        position = 0;
+        ++run;
       }
     }
   }
@@ -176,6 +230,21 @@ struct ImageStore {
     }
   }
 };
+
+// Calls multiply(columns, each, layout) with the better of the two ways to use planes as B: columns(channel) is the
+// operand from that channel on, `each` its columns for one image.
+template <class F, class S, class Multiply>
+void multiply_planes(const PlaneSet<S>& planes, const std::int64_t* offset, const PixelGrid& grid, std::int64_t rows,
+                     std::int64_t depth, const Multiply& multiply) {
+  const PlaneRuns<S> runs(planes, 0, offset, grid);
+  if (reads_in_place<F>(runs, rows, depth)) {
+    multiply([&](std::int64_t channel) { return PlaneRuns<S>(planes, channel, offset, grid); },
+             runs.columns_per_image(), ColumnLayout::of(runs));
+  } else {
+    multiply([&](std::int64_t channel) { return PlaneColumns<S>(planes, channel, offset, grid); }, grid.count(),
+             ColumnLayout::pixels(grid));
+  }
+}
 
 }  // namespace NNZOO_ISA
 }  // namespace nnzoo

@@ -138,12 +138,11 @@ NNZOO_INLINE void zero_row(T* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = T(0);
 }
 
-// Fills the planes of channels [channel, channel + channels) of one image; they lie shape.size() apart from `out` on.
+// Fills the planes of channels [channel, channel + channels) of one image; they lie `plane` apart from `out` on.
 template <class S, class T>
 void fill_planes(const ImageTensor<S>& source, std::int64_t image, std::int64_t channel, std::int64_t channels,
-                 const PlaneShape& shape, T* out) {
+                 const PlaneShape& shape, T* out, std::int64_t plane) {
   const PlaneAxis &D = shape.axis[0], &H = shape.axis[1], &W = shape.axis[2];
-  const std::int64_t plane = shape.size();
   const S* const base = source.data + image * source.stride[0] + channel * source.stride[1];
   for (std::int64_t phase = 0; phase < D.phases * H.phases * W.phases; ++phase) {
     const std::int64_t rd = D.residue(phase / (H.phases * W.phases)) - D.padding;
@@ -188,6 +187,12 @@ struct PlaneSet {
   std::int64_t row_pitch, depth_pitch;  // from a pixel to the one below, and to the one behind
 };
 
+// From one plane to the next: whole vectors, so that all begin aligned.
+template <class T>
+std::int64_t plane_size(const PlaneShape& shape) {
+  return round_up(shape.size(), Vec<T>::width);
+}
+
 // Whether the tensor's own memory is its planes.
 template <class T, class S>
 bool serves_as_planes(const ImageTensor<S>& source, const PlaneShape& shape) {
@@ -197,7 +202,7 @@ bool serves_as_planes(const ImageTensor<S>& source, const PlaneShape& shape) {
 }
 
 // The planes of all channels of images [image, image + images): the tensor itself, or copies in `buffer`, which holds
-// images * channels * shape.size() elements.
+// images * channels * plane_size<T>(shape) elements.
 template <class T, class S>
 PlaneSet<T> make_planes(const ImageTensor<S>& source, std::int64_t image, std::int64_t images, std::int64_t channels,
                         const PlaneShape& shape, T* buffer, int threads) {
@@ -207,13 +212,14 @@ PlaneSet<T> make_planes(const ImageTensor<S>& source, std::int64_t image, std::i
       return {source.data + image * source.stride[0], source.stride[0], source.stride[1], row_pitch, depth_pitch};
     }
   }
-  const std::int64_t plane = shape.size();
+  const std::int64_t plane = plane_size<T>(shape);
   const std::int64_t step = source.stride[1] == 1 ? 16 : 1, parts = ceil_div(channels, step);
   parallel_for(images * parts, threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t channel = i % parts * step;
       const std::int64_t count = channels - channel < step ? channels - channel : step;
-      fill_planes(source, image + i / parts, channel, count, shape, buffer + (i / parts * channels + channel) * plane);
+      fill_planes(source, image + i / parts, channel, count, shape, buffer + (i / parts * channels + channel) * plane,
+                  plane);
     }
   });
   return {buffer, channels * plane, plane, row_pitch, depth_pitch};
