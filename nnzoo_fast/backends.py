@@ -42,8 +42,7 @@ class Backend:
     where `needs` says so, contiguous. `args` are always those of the operation's schema, in its order; an input that
     `keeps` left out comes to `backward` as zeros of stride 0. `supports` may depend on shapes, dtypes, devices and the
     arguments that are no tensors, but not on strides or values: a traced backward asks it again. `pays` may also ask
-    `wants_gradients`: declined calls are remembered by all of these. `pays` may also look at
-    what wants gradients: a declined call is remembered by all of these.
+    `wants_gradients` and whether a tensor is contiguous: declined calls are remembered by all of these.
     """
 
     name: str

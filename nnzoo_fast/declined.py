@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from nnzoo_fast._compat import any_autocast_enabled
 
 Key = tuple
-"""What a choice may depend on: everything about a call but the tensors' values and strides."""
+"""What a choice may depend on: everything about a call but the tensors' values and, beyond contiguity, strides."""
 
 
 def call_key(args: Sequence) -> Key:
@@ -29,6 +29,7 @@ def call_key(args: Sequence) -> Key:
         if kind is Tensor or kind is Parameter:
             add(value.shape)
             add(value.dtype)
+            add(value.is_contiguous())
             add(value.is_cpu)
             add(value.requires_grad)
         elif kind is list:

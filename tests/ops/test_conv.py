@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import nnzoo_fast
-from nnzoo_fast import _extension
+from nnzoo_fast import _extension, tables
 from nnzoo_fast.ops import conv
 from nnzoo_fast.ops.conv.reference import reference
 from nnzoo_fast.ops.conv.spec import SPEC, im2col
@@ -97,3 +97,17 @@ def test_reference_is_not_torchs_convolution():
     with torch.profiler.profile() as profile:
         reference(torch.randn(1, 2, 5, 5), torch.randn(3, 2, 3, 3), None, [1, 1], [0, 0, 0, 0], [1, 1], 1)
     assert not any("conv" in event.key for event in profile.key_averages())
+
+
+def test_float32_goes_where_it_was_measured_to_win(monkeypatch):
+    def chosen(channels, out, kernel, groups=1, layout=torch.contiguous_format, size=64):
+        input = torch.zeros(4, channels, size, size).contiguous(memory_format=layout)
+        weight = torch.zeros(out, channels // groups, kernel, kernel)
+        return nnzoo_fast.explain(conv, input, weight, None, 1, kernel // 2, 1, groups).chosen
+
+    monkeypatch.setattr(tables, "CPU", ("AuthenticAMD", 25))
+    assert chosen(64, 64, 1) == chosen(64, 64, 3, groups=64) == chosen(64, 64, 3, groups=16) == "cpu"
+    assert chosen(64, 64, 1, layout=torch.channels_last) == chosen(64, 64, 3) == chosen(64, 64, 1, size=8) == "torch"
+    assert chosen(64, 64, 1) == "cpu", "a call that was declined channels-last is not remembered for other layouts"
+    monkeypatch.setattr(tables, "CPU", ("GenuineIntel", 6))
+    assert chosen(64, 64, 1, size=63) == "torch"
