@@ -96,7 +96,7 @@ void Block::named_barrier(unsigned id, unsigned threads, bool waits, Site site) 
     const NamedBarrier* barrier;
     unsigned phase;
   } arrival{&barrier, barrier.phase};
-  if (observer) observer->releases(&barrier);
+  if (observer) observer->releases(of_phase(&barrier, arrival.phase));
   if (++barrier.arrived == barrier.expected) {
     barrier.arrived = 0;
     ++barrier.phase;
@@ -113,7 +113,7 @@ void Block::named_barrier(unsigned id, unsigned threads, bool waits, Site site) 
                                                        barrier.expected);
                                        }};
   wait_until(condition, &arrival, site);
-  if (observer) observer->acquires(&barrier);
+  if (observer) observer->acquires(of_phase(&barrier, arrival.phase));
 }
 
 void Block::wait_until(const Condition& condition, void* frame, Site site) {

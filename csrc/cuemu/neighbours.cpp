@@ -59,7 +59,7 @@ void cluster_arrive(Site site) {
   if (thread.has_arrived) fail("a second arrival at the cluster's barrier without waiting for the first", site);
   thread.has_arrived = true;
   thread.arrived_phase = barrier.phase;
-  if (observer) observer->releases(&barrier);
+  if (observer) observer->releases(of_phase(&barrier, barrier.phase));
   barrier.arrive();
 }
 
@@ -69,7 +69,7 @@ void cluster_wait(Site site) {
   thread.has_arrived = false;
   Arrival arrival{current_block->neighbours().cluster_barrier, thread.arrived_phase};
   wait_until(cluster_condition, &arrival, site);
-  if (observer) observer->acquires(arrival.barrier);
+  if (observer) observer->acquires(of_phase(arrival.barrier, arrival.phase));
 }
 
 bool is_cooperative() { return current_block->neighbours().grid_barrier != nullptr; }
@@ -79,10 +79,10 @@ void grid_barrier(Site site) {
   GroupBarrier* barrier = current_block->neighbours().grid_barrier;
   if (!barrier) fail("a barrier of the whole grid needs a cooperative launch", site);
   Arrival arrival{barrier, barrier->phase};
-  if (observer) observer->releases(barrier);
+  if (observer) observer->releases(of_phase(barrier, arrival.phase));
   barrier->arrive();
   wait_until(grid_condition, &arrival, site);
-  if (observer) observer->acquires(barrier);
+  if (observer) observer->acquires(of_phase(barrier, arrival.phase));
 }
 
 void* map_shared(const void* address, unsigned rank, Site site) {

@@ -51,6 +51,12 @@ class Observer {
   virtual void finds(Fault fault, const std::string& message, Site site) = 0;
 };
 
+// A barrier that is used again is another object in every second phase: who leaves it has not seen what others, ahead
+// of him, do before its next phase.
+inline const void* of_phase(const void* barrier, unsigned phase) {
+  return static_cast<const char*>(barrier) + phase % 2;
+}
+
 // Null: nobody watches.
 extern Observer* observer;
 

@@ -1,5 +1,8 @@
 // Planted deadlocks, missing waits, and masks that name lanes which are gone.
 #include "case.h"
+#include "common/bulk_copy.cuh"
+#include "common/cluster.cuh"
+#include "common/mbarrier.cuh"
 #include "common/mma.cuh"
 
 namespace {
@@ -172,5 +175,43 @@ __global__ void copy_that_nobody_waits_for(const float* in, float* out) {
   out[threadIdx.x] = in[threadIdx.x];
 }
 CASE(copy_that_nobody_waits_for, 1, 64, 64 * sizeof(float))
+
+// A bulk copy is there for those who have waited at its barrier.
+template <bool right>
+__global__ void bulk_copy_without_wait(const float* in, float* out) {
+  __shared__ __align__(128) float values[64];
+  __shared__ std::uint64_t arrived;
+  if (threadIdx.x == 0) {
+    nnzoo::mbarrier_init(&arrived, 1);
+    nnzoo::mbarrier_fence_init();
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    nnzoo::mbarrier_arrive_expect_bytes(&arrived, sizeof values);
+    nnzoo::bulk_copy_to_shared(values, in, sizeof values, &arrived);  // race
+  }
+  if (right || threadIdx.x == 0) nnzoo::mbarrier_wait(&arrived, 0);
+  out[threadIdx.x] = values[63 - threadIdx.x];  // missing_wait, race
+}
+CASE(bulk_copy_without_wait, 1, 64, 0)
+
+// What a block writes into another one's shared memory is there after the cluster's barrier.
+template <bool right>
+__global__ void cluster_without_barrier(const float* in, float* out) {
+  __shared__ float mail[32];
+  const unsigned rank = nnzoo::cluster_rank();
+  nnzoo::cluster_sync();
+  nnzoo::map_shared_rank(mail, 1 - rank)[threadIdx.x] = in[rank * 32 + threadIdx.x];  // race
+  if (right) nnzoo::cluster_sync();
+  out[rank * 32 + threadIdx.x] = mail[threadIdx.x];  // race
+  nnzoo::cluster_sync();
+}
+static const Case cluster_case("cluster_without_barrier", [](bool right, const float* in, float* out) {
+  const nnzoo::Together pair{dim3(2)};
+  if (right)
+    nnzoo::launch_together<cluster_without_barrier<true>>(pair, dim3(2), dim3(32), 0, nullptr, in, out);
+  else
+    nnzoo::launch_together<cluster_without_barrier<false>>(pair, dim3(2), dim3(32), 0, nullptr, in, out);
+});
 
 }  // namespace
