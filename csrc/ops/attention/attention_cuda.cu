@@ -5,7 +5,7 @@
 namespace nnzoo::cuda {
 namespace {
 
-// Multiply-adds in the compute type, for float32 and float64.
+// Multiply-adds in the compute type.
 template <class T, int dim>
 __global__ void __launch_bounds__(kThreads)
     forward_kernel(AttentionInputs in, Dropout dropout, T* output, Accumulator<T>* statistics) {
@@ -74,7 +74,7 @@ std::size_t shared_bytes(const AttentionInputs& in) {
 
 }  // namespace
 
-void attention_forward(const AttentionForward& args, void* stream) {
+void attention_forward(const AttentionForward& args, Rung rung, void* stream) {
   const AttentionInputs& in = args.inputs;
   if (in.batch * in.heads * in.queries * in.value_dim == 0 && !args.statistics) return;
   if (in.batch * in.heads * in.queries == 0) return;
@@ -85,11 +85,14 @@ void attention_forward(const AttentionForward& args, void* stream) {
     auto* statistics = static_cast<Accumulator<T>*>(args.statistics);
     dispatch_dim<T>(in.value_dim, [&](auto dim) {
       constexpr int kDim = decltype(dim)::value;
-      if constexpr (sizeof(T) == 2)
-        launch_tensor_forward<T, kDim>(in, dropout, output, statistics, stream);
-      else
-        launch<forward_kernel<T, kDim>>(blocks_for(in.batch, in.heads, in.queries), kThreads, shared_bytes<T>(in),
-                                        stream, in, dropout, output, statistics);
+      if constexpr (sizeof(T) == 2) {
+        if (rung == Rung::pipelined && can_pipeline<T>(in))
+          return launch_tensor_forward<T, kDim, kDim <= 128 ? 64 : 32, true>(in, dropout, output, statistics, stream);
+        if (rung != Rung::tiled)
+          return launch_tensor_forward<T, kDim, kTile, false>(in, dropout, output, statistics, stream);
+      }
+      launch<forward_kernel<T, kDim>>(blocks_for(in.batch, in.heads, in.queries), kThreads, shared_bytes<T>(in), stream,
+                                      in, dropout, output, statistics);
     });
   });
 }

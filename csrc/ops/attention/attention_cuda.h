@@ -9,22 +9,29 @@ namespace nnzoo::cuda {
 
 constexpr std::int64_t kMostDim = 256;
 
-void attention_forward(const AttentionForward& args, void* stream);
+// How the ladder climbs: multiply-adds on tiles in shared memory, tensor cores, and in forward the next tile copied
+// meanwhile. float32 and float64 stay on the first rung, and what can't be copied 16 bytes at a time on the second.
+enum class Rung : int { tiled = 0, tensor = 1, pipelined = 2 };
+
+// `statistics`, delta and backward of one call come from one rung's kernels: `pipelined` and `tensor` count as one.
+void attention_forward(const AttentionForward& args, Rung rung, void* stream);
 
 // What a query's gradients of the weights have subtracted, their mean, in two parts. `delta`: [2, B, H, L] of the
 // compute type, rowsum(grad_output * output) and what corrects it: 0, except near a weight close to 1, where the
 // gradients differ from the mean by less than the output's rounding. The gradients in `args` are not read.
-void attention_delta(const AttentionBackward& args, void* delta, void* stream);
+void attention_delta(const AttentionBackward& args, void* delta, Rung rung, void* stream);
 
 // Reads `delta` as attention_delta left it.
-void attention_backward(const AttentionBackward& args, const void* delta, void* stream);
+void attention_backward(const AttentionBackward& args, const void* delta, Rung rung, void* stream);
 
 // The same. `grad_mask` need not be zeroed. `mask_size` are the mask's own sizes, 1 where it is broadcast.
 void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
-                             void* stream);
+                             Rung rung, void* stream);
 
 // The three for bf16 and fp16: what those above call.
-inline bool runs_on_tensor_cores(DType dtype) { return dtype == DType::bfloat16 || dtype == DType::float16; }
+inline bool runs_on_tensor_cores(DType dtype, Rung rung) {
+  return rung != Rung::tiled && (dtype == DType::bfloat16 || dtype == DType::float16);
+}
 namespace tensor {
 void attention_delta(const AttentionBackward& args, void* delta, void* stream);
 void attention_backward(const AttentionBackward& args, const void* delta, void* stream);

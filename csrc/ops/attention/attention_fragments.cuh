@@ -37,6 +37,29 @@ __device__ void load_tensor_tile(T* tile, int count, const T* from, std::int64_t
   }
 }
 
+// The same by asynchronous copies of 16 bytes, which the caller commits; see `moves_in_packs`.
+template <class T>
+__device__ void copy_tensor_tile(T* tile, int count, const T* from, std::int64_t stride, std::int64_t first,
+                                 std::int64_t rows, std::int64_t size) {
+  constexpr int kPack = kPackSize<T>;
+  const int packs = padded_dim(size) / kPack;
+  for (int i = threadIdx.x; i < count * packs; i += kTensorThreads) {
+    const int row = i / packs;
+    const int feature = i % packs * kPack;
+    const bool there = first + row < rows && feature < size;
+    cp_async<16>(&tile[row * tensor_pitch(size) + feature], there ? from + (first + row) * stride + feature : from,
+                 there ? 16 : 0);
+  }
+}
+
+// Whether every row of a tensor is a whole number of aligned 16-byte packs.
+template <class T>
+bool moves_in_packs(const void* tensor, const std::int64_t (&stride)[3], std::int64_t size) {
+  constexpr int kPack = kPackSize<T>;
+  return reinterpret_cast<std::uintptr_t>(tensor) % 16 == 0 && size % kPack == 0 && stride[0] % kPack == 0 &&
+         stride[1] % kPack == 0 && stride[2] % kPack == 0;
+}
+
 template <class T>
 __device__ std::uint32_t pack_pair(float low, float high) {
   const Pack<T, 2> pair{{narrow<T>(low), narrow<T>(high)}};
@@ -45,15 +68,15 @@ __device__ std::uint32_t pack_pair(float low, float high) {
   return bits;
 }
 
-// products = rows @ columns^T for this warp's 16 of 64 rows and 32 columns, both with `size` features.
-template <class T>
-__device__ void row_products(float (&products)[kFragments][4], const T* rows, const T* columns, std::int64_t size) {
+// products = rows @ columns^T for this warp's 16 of 64 rows and 8 * fragments columns, both with `size` features.
+template <class T, int fragments>
+__device__ void row_products(float (&products)[fragments][4], const T* rows, const T* columns, std::int64_t size) {
   const int lane = threadIdx.x % 32;
   const int pitch = tensor_pitch(size);
   rows += (threadIdx.x / 32 * 16 + lane % 16) * pitch + lane / 16 * 8;
   columns += (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 8;
 #pragma unroll
-  for (int tile = 0; tile < kFragments; ++tile) {
+  for (int tile = 0; tile < fragments; ++tile) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) products[tile][i] = 0.0f;
   }
@@ -61,7 +84,7 @@ __device__ void row_products(float (&products)[kFragments][4], const T* rows, co
     std::uint32_t a[4];
     ldmatrix_x4(a, rows + k);
 #pragma unroll
-    for (int tile = 0; tile < kFragments; tile += 2) {
+    for (int tile = 0; tile < fragments; tile += 2) {
       std::uint32_t b[4];
       ldmatrix_x4(b, columns + tile * 8 * pitch + k);
       const std::uint32_t first_half[2] = {b[0], b[1]};
@@ -72,15 +95,15 @@ __device__ void row_products(float (&products)[kFragments][4], const T* rows, co
   }
 }
 
-// sums += factors @ tile for this warp's 16 rows of factors, rounded to T, and 32 rows of `size` features.
-template <class T, int dim>
-__device__ void add_tile(float (&sums)[dim][4], const float (&factors)[kFragments][4], const T* tile,
+// sums += factors @ tile for this warp's 16 rows of factors, rounded to T, and 8 * fragments rows of `size` features.
+template <class T, int dim, int fragments>
+__device__ void add_tile(float (&sums)[dim][4], const float (&factors)[fragments][4], const T* tile,
                          std::int64_t size) {
   const int lane = threadIdx.x % 32;
   const int pitch = tensor_pitch(size);
   tile += lane % 16 * pitch + lane / 16 * 8;
 #pragma unroll
-  for (int k = 0; k < kFragments; k += 2) {
+  for (int k = 0; k < fragments; k += 2) {
     const std::uint32_t a[4] = {pack_pair<T>(factors[k][0], factors[k][1]), pack_pair<T>(factors[k][2], factors[k][3]),
                                 pack_pair<T>(factors[k + 1][0], factors[k + 1][1]),
                                 pack_pair<T>(factors[k + 1][2], factors[k + 1][3])};

@@ -5,7 +5,10 @@
 
 namespace nnzoo::cuda {
 
-template <class T, int dim>
+// A block takes tiles of `columns` keys and values. Pipelined, it copies the next tile while it computes with this one:
+// two tiles in shared memory, and one barrier a tile, which says both that this tile is there and that the one before
+// is no longer read.
+template <class T, int dim, int columns, bool pipelined>
 __global__ void __launch_bounds__(kTensorThreads)
     tensor_forward_kernel(AttentionInputs in, Dropout dropout, T* output, float* statistics) {
   const Place place(in.heads, in.queries, kTensorRows);
@@ -14,25 +17,41 @@ __global__ void __launch_bounds__(kTensorThreads)
   const T* key = head_of<T>(in.key, in.key_stride, place.batch, kv_head);
   const T* value = head_of<T>(in.value, in.value_stride, place.batch, kv_head);
   T* const queries = dynamic_shared<T>();
-  T* const keys = queries + kTensorRows * tensor_pitch(in.head_dim);
-  T* const values = keys + kTile * tensor_pitch(in.head_dim);
+  T* const tiles = queries + kTensorRows * tensor_pitch(in.head_dim);
+  const int value_offset = columns * tensor_pitch(in.head_dim);
+  const int tile_size = value_offset + columns * tensor_pitch(in.value_dim);
 
   float best[2] = {-INFINITY, -INFINITY};
   float total[2] = {};
   float sums[dim / 8][4] = {};
-  load_tensor_tile(queries, kTensorRows, query, in.query_stride[2], place.first, in.queries, in.head_dim);
   const std::int64_t end = keys_seen(in, place.first, kTensorRows);
-  for (std::int64_t first = 0; first < end; first += kTile) {
-    __syncthreads();
-    load_tensor_tile(keys, kTile, key, in.key_stride[2], first, in.keys, in.head_dim);
-    load_tensor_tile(values, kTile, value, in.value_stride[2], first, in.keys, in.value_dim);
-    __syncthreads();
+  load_tensor_tile(queries, kTensorRows, query, in.query_stride[2], place.first, in.queries, in.head_dim);
+  const auto copy = [&](T* to, std::int64_t first) {
+    copy_tensor_tile(to, columns, key, in.key_stride[2], first, in.keys, in.head_dim);
+    copy_tensor_tile(to + value_offset, columns, value, in.value_stride[2], first, in.keys, in.value_dim);
+    cp_async_commit();
+  };
+  if (pipelined && end > 0) copy(tiles, 0);
+  for (std::int64_t first = 0; first < end; first += columns) {
+    const T* keys = tiles;
+    if constexpr (pipelined) {
+      const int stage = static_cast<int>(first / columns % 2);
+      keys += stage * tile_size;
+      cp_async_wait<0>();
+      __syncthreads();
+      if (first + columns < end) copy(tiles + (1 - stage) * tile_size, first + columns);
+    } else {
+      __syncthreads();
+      load_tensor_tile(tiles, columns, key, in.key_stride[2], first, in.keys, in.head_dim);
+      load_tensor_tile(tiles + value_offset, columns, value, in.value_stride[2], first, in.keys, in.value_dim);
+      __syncthreads();
+    }
 
-    float scores[kFragments][4];
+    float scores[columns / 8][4];
     row_products(scores, queries, keys, in.head_dim);
     float tile_best[2] = {-INFINITY, -INFINITY};
 #pragma unroll
-    for (int tile = 0; tile < kFragments; ++tile) {
+    for (int tile = 0; tile < columns / 8; ++tile) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const std::int64_t column = first + fragment_column(tile, i);
@@ -52,7 +71,7 @@ __global__ void __launch_bounds__(kTensorThreads)
     }
     float tile_total[2] = {};
 #pragma unroll
-    for (int tile = 0; tile < kFragments; ++tile) {
+    for (int tile = 0; tile < columns / 8; ++tile) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const std::int64_t column = first + fragment_column(tile, i);
@@ -71,7 +90,7 @@ __global__ void __launch_bounds__(kTensorThreads)
       for (int i = 0; i < 4; ++i) sums[j][i] *= decay[i / 2];
     }
 
-    add_tile(sums, scores, values, in.value_dim);
+    add_tile(sums, scores, keys + value_offset, in.value_dim);
   }
 
   const std::int64_t base = (place.batch * in.heads + place.head) * in.queries;
@@ -85,12 +104,22 @@ __global__ void __launch_bounds__(kTensorThreads)
   }
 }
 
-template <class T, int dim>
+template <class T, int dim, int columns, bool pipelined>
 void launch_tensor_forward(const AttentionInputs& in, const Dropout& dropout, T* output, float* statistics,
                            void* stream) {
-  const std::size_t elements = (kTensorRows + kTile) * tensor_pitch(in.head_dim) + kTile * tensor_pitch(in.value_dim);
-  launch<tensor_forward_kernel<T, dim>>(blocks_for(in.batch, in.heads, in.queries, kTensorRows), kTensorThreads,
-                                        elements * sizeof(T), stream, in, dropout, output, statistics);
+  const int tile_size = columns * (tensor_pitch(in.head_dim) + tensor_pitch(in.value_dim));
+  const std::size_t elements = kTensorRows * tensor_pitch(in.head_dim) + (pipelined ? 2 : 1) * tile_size;
+  launch<tensor_forward_kernel<T, dim, columns, pipelined>>(blocks_for(in.batch, in.heads, in.queries, kTensorRows),
+                                                            kTensorThreads, elements * sizeof(T), stream, in, dropout,
+                                                            output, statistics);
+}
+
+// The top of the ladder, for tensors whose rows are whole packs. Tiles of 64 keys where their scores, 32 registers, fit
+// beside the sums, dim / 2 registers; at dim = 256 those of 32.
+template <class T>
+bool can_pipeline(const AttentionInputs& in) {
+  return moves_in_packs<T>(in.key, in.key_stride, in.head_dim) &&
+         moves_in_packs<T>(in.value, in.value_stride, in.value_dim);
 }
 
 }  // namespace nnzoo::cuda
