@@ -132,8 +132,8 @@ def test_an_index_out_of_range_traps():
         operation(x, None, *groups, "sum", backend="cuemu")
 
 
-def load_resources():
-    spec = importlib.util.spec_from_file_location("cuda_resources", ROOT / "bench/cuda_resources.py")
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"bench/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -141,7 +141,52 @@ def load_resources():
 
 @pytest.fixture(scope="module")
 def resources():
-    return load_resources()
+    return load_tool("cuda_resources")
+
+
+@pytest.fixture(scope="module")
+def instructions():
+    return load_tool("cuda_instructions")
+
+
+def test_kernels_use_the_instructions_that_they_claim(instructions, resources):
+    if instructions.cuobjdump() is None or shutil.which("c++filt") is None:
+        pytest.skip("needs cuobjdump, which the CUDA toolkit or Triton's wheel brings, and c++filt")
+    if instructions.module_path() is None or resources.find_nvcc() is None:
+        pytest.skip("needs nvcc and the CUDA kernels that it builds")
+    table, version = json.loads(instructions.TABLE.read_text()), resources.compiler_version()
+    if table["nvcc"] != version:
+        pytest.skip(f"the table is of nvcc {table['nvcc']}, this is {version}")
+    problems = instructions.differences(table["kernels"], instructions.measure())
+    assert not problems, "\n".join(problems)
+
+
+def test_claims_of_the_table(instructions):
+    """What the operations' READMEs say of their kernels."""
+    table = json.loads(instructions.TABLE.read_text())["kernels"]
+    persistent = [kernel for kernel in table if kernel.startswith("persistent_")]
+    assert len(persistent) == 8
+    for kernel in persistent:
+        assert "cluster barrier" in table[kernel]["sm_90a"] and "cluster barrier" not in table[kernel]["sm_80"]
+        sixteen_bit = "half" in kernel or "bfloat16" in kernel
+        assert ("tensor cores" in table[kernel]["sm_90a"]) == sixteen_bit
+    rows = [kernel for kernel in table if kernel.startswith("rows_kernel<Forward<") and "1>" not in kernel]
+    assert rows and all("128-bit load" in table[kernel]["sm_90a"] for kernel in rows)
+    for kernel, archs in table.items():
+        assert not any("atomic" in claims or "local memory" in claims for claims in archs.values()), kernel
+
+
+def test_the_instruction_check_can_fail(instructions):
+    listing = """arch = sm_90a
+\t\tFunction : kernel
+        /*0000*/                   HMMA.16816.F32 R4, R8, R12, R4 ;    /* 0x00 */
+        /*0010*/              @!P0 LDG.E.128.CONSTANT R4, [R2.64] ;    /* 0x00 */
+        /*0020*/                   LDG.E R4, [R2.64] ;    /* 0x00 */
+"""
+    found = instructions.parse(listing)
+    assert found == {"kernel": {"sm_90a": ["128-bit load", "tensor cores"]}}
+    assert instructions.differences(found, found) == []
+    assert instructions.differences(found, instructions.parse(listing.replace("HMMA", "FFMA")))
 
 
 def test_no_kernel_of_the_table_spills(resources):

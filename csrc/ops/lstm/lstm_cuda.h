@@ -1,6 +1,7 @@
 // The CUDA kernels of `lstm`: one direction of one layer, as in lstm.h, whose words are used here (rows, steps, S for
 // the tensors' type, T for the compute type). Pointers are to device memory but for `batch_sizes`. Nothing is allocated
-// and nothing waits: the host enqueues a product and a pointwise kernel per step. Results are the same in every run.
+// and nothing waits: the host enqueues a product and a pointwise kernel per step, or one kernel for all. Results are
+// the same in every run.
 #pragma once
 
 #include "common/kernel.h"
@@ -51,5 +52,10 @@ struct LstmBackwardSteps {
   std::int64_t output_stride, grad_output_stride;
 };
 void lstm_backward_steps(const LstmBackwardSteps& args, void* stream);
+
+// The same in one launch for all steps (one for every 900 of packed input), on GPUs with clusters (sm_90): `hidden` is
+// at most 512 for 16-bit types, 256 for float32, 128 for float64. A cluster has 8 * tiles sequences.
+void lstm_forward_persistent(const LstmForwardSteps& args, int tiles, void* stream);
+void lstm_backward_persistent(const LstmBackwardSteps& args, int tiles, void* stream);
 
 }  // namespace nnzoo::cuda

@@ -37,18 +37,20 @@ void input_gates(const Shape& shape, const Addresses<5>& tensors, std::int64_t i
   cuda::lstm_input_gates(args, pointer<void>(stream));
 }
 
-// tensors: w_hh, preactivations, cells, h, c, output
-void forward_steps(const Shape& shape, const Addresses<6>& tensors, std::int64_t output_stride, Address stream) {
+// tensors: w_hh, preactivations, cells, h, c, output; tiles: 0 for a launch per step, else of a persistent cluster
+void forward_steps(const Shape& shape, const Addresses<6>& tensors, std::int64_t output_stride, int tiles,
+                   Address stream) {
   const cuda::LstmForwardSteps args{
       shape_of(shape),           pointer<const void>(tensors[0]), pointer<void>(tensors[1]), pointer<void>(tensors[2]),
       pointer<void>(tensors[3]), pointer<void>(tensors[4]),       pointer<void>(tensors[5]), output_stride};
   py::gil_scoped_release release;
+  if (tiles > 0) return cuda::lstm_forward_persistent(args, tiles, pointer<void>(stream));
   cuda::lstm_forward_steps(args, pointer<void>(stream));
 }
 
 // tensors: w_hh, preactivations, cells, output, h0, c0, grad_output; into: grad_h, grad_c, deltas, previous
 void backward_steps(const Shape& shape, const Addresses<7>& tensors, const Addresses<4>& into,
-                    std::int64_t output_stride, std::int64_t grad_output_stride, Address stream) {
+                    std::int64_t output_stride, std::int64_t grad_output_stride, int tiles, Address stream) {
   const cuda::LstmBackwardSteps args{shape_of(shape),
                                      pointer<const void>(tensors[0]),
                                      pointer<const void>(tensors[1]),
@@ -64,6 +66,7 @@ void backward_steps(const Shape& shape, const Addresses<7>& tensors, const Addre
                                      output_stride,
                                      grad_output_stride};
   py::gil_scoped_release release;
+  if (tiles > 0) return cuda::lstm_backward_persistent(args, tiles, pointer<void>(stream));
   cuda::lstm_backward_steps(args, pointer<void>(stream));
 }
 

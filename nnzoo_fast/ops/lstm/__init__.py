@@ -185,7 +185,7 @@ operation = Operation(
     stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
-        *cuda_rows("nnzoo_fast.ops.lstm.cuda"),
+        *cuda_rows("nnzoo_fast.ops.lstm.cuda", "steps"),
         triton_row("nnzoo_fast.ops.lstm.triton_kernels"),
     ),
     check=check,

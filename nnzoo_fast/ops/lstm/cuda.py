@@ -1,6 +1,7 @@
-"""`lstm` on the kernels of `csrc/ops/lstm/lstm_cuda.cu`, which run one direction of one layer step by step.
+"""`lstm` on the kernels of `csrc/ops/lstm/*_cuda.cu`, which run one direction of one layer.
 
-The products that span all steps are those of `linear`.
+They run all steps in one launch where a cluster's registers hold the recurrent weights, else step by step. The products
+that span all steps are those of `linear`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
-from nnzoo_fast.cuda_support import allows_tf32, call
+from nnzoo_fast.cuda_support import Kernels, allows_tf32, call
 from nnzoo_fast.ops.linear.cuda import product
 from nnzoo_fast.ops.lstm import layers
 from nnzoo_fast.ops.lstm.dtypes import compute_dtype
@@ -23,7 +24,19 @@ def supports(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropou
     return True, ""
 
 
-class Direction(layers.Direction):
+_BLOCK_UNITS, _TILE, _MOST_TILES = 32, 8, 4
+"""Hidden units of a persistent block; sequences that it multiplies together, and how often in a step."""
+_MOST_HIDDEN = {torch.float16: 512, torch.bfloat16: 512, torch.float32: 256, torch.float64: 128}
+_H200_MULTIPROCESSORS = 132
+
+
+class Steps(layers.Direction):
+    """A product and a pointwise kernel for each step."""
+
+    def tiles(self, like: torch.Tensor) -> int:
+        """The batch tiles of a persistent cluster; 0 to go step by step."""
+        return 0
+
     @staticmethod
     def gradient_dtype(dtype: torch.dtype) -> torch.dtype:
         return dtype  # products round once, when they store
@@ -44,7 +57,9 @@ class Direction(layers.Direction):
         tensors = (input, own.w_ih, own.b_ih, own.b_hh, preactivations)
         call(input, "lstm_input_gates", self.shape, [address(t) for t in tensors], features)
         tensors = (own.w_hh, preactivations, cells, h, c, output)
-        call(input, "lstm_forward_steps", self.shape, [address(t) for t in tensors], output.stride(0))
+        call(
+            input, "lstm_forward_steps", self.shape, [address(t) for t in tensors], output.stride(0), self.tiles(input)
+        )
         if h_n is not None:
             h_n.copy_(h)
         c_n.copy_(c)
@@ -69,6 +84,7 @@ class Direction(layers.Direction):
             [address(t) for t in (grad_h, grad_c, deltas, previous)],
             output.stride(0),
             grad_output.stride(0),
+            self.tiles(input),
         )
         grad_input, *of_weights, grad_h0, grad_c0 = into
         self.weight_gradients(of_weights, input, deltas, previous)
@@ -100,4 +116,27 @@ class Direction(layers.Direction):
         return into.copy_(torch.where(keep, tensor * scale, torch.zeros_like(tensor)))
 
 
+class Direction(Steps):
+    """All steps in one launch where the recurrent weights fit into a cluster, which needs compute capability 9.0."""
+
+    def tiles(self, like: torch.Tensor) -> int:
+        hidden = self.weights.hidden_size
+        if hidden > _MOST_HIDDEN[self.dtype] or not has_clusters(like):
+            return 0
+        clusters = max(1, multiprocessors(like) // -(-hidden // _BLOCK_UNITS))
+        # As few sequences in a cluster as let all clusters run at once.
+        return min(_MOST_TILES, max(1, -(-self.batch // (_TILE * clusters))))
+
+
+def has_clusters(tensor: torch.Tensor) -> bool:
+    return not tensor.is_cuda or torch.cuda.get_device_capability(tensor.device) >= (9, 0)
+
+
+def multiprocessors(tensor: torch.Tensor) -> int:
+    if not tensor.is_cuda:
+        return _H200_MULTIPROCESSORS
+    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+
+
 forward, backward = layers.forward_by(Direction), layers.backward_by(Direction)
+RUNGS = {"steps": Kernels(supports, layers.forward_by(Steps), layers.backward_by(Steps))}

@@ -1,7 +1,7 @@
 """`lstm_cell` on the CUDA kernels of `lstm`: a sequence of one step."""
 
 from nnzoo_fast.backends import Verdict
-from nnzoo_fast.ops.lstm.cuda import Direction
+from nnzoo_fast.ops.lstm.cuda import Steps
 from nnzoo_fast.ops.lstm_cell import step
 
 
@@ -9,4 +9,4 @@ def supports(*args) -> Verdict:
     return True, ""
 
 
-forward, backward = step.forward_by(Direction), step.backward_by(Direction)
+forward, backward = step.forward_by(Steps), step.backward_by(Steps)

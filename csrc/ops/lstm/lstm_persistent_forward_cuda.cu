@@ -1,0 +1,180 @@
+#include "ops/lstm/lstm_persistent_math.cuh"
+
+namespace nnzoo::cuda {
+namespace {
+
+template <class T>
+struct ForwardArgs {
+  const T* w_hh;
+  Accumulator<T>* preactivations;
+  Accumulator<T>* cells;  // null: nothing is kept for backward
+  T* h;
+  Accumulator<T>* c;
+  T* output;
+  std::int64_t output_stride;
+  int hidden, tiles;
+};
+
+// Dynamic shared memory: h twice, for steps of even and odd number, the sums likewise, and c.
+template <class T>
+struct ForwardMemory {
+  using A = Accumulator<T>;
+  static constexpr int kParts = GateMathOf<T>::kParts;
+  static constexpr int kSums = kParts * kBatchTile * kSumsPitch;  // of a tile
+  int depth, pitch, rows, tiles;
+
+  __host__ __device__ ForwardMemory(int blocks, int tiles)
+      : depth(blocks * kUnits), pitch(depth + kPackSize<T>), rows(tiles * kBatchTile), tiles(tiles) {}
+
+  __host__ __device__ std::size_t h_bytes() const { return 2 * sizeof(T) * rows * pitch; }
+  __host__ __device__ std::size_t bytes() const {
+    return h_bytes() + sizeof(A) * (2 * static_cast<std::size_t>(tiles) * kSums + rows * kUnits);
+  }
+  __device__ T* h(int parity) const { return dynamic_shared<T>() + parity * rows * pitch; }
+  __device__ A* sums(int parity, int tile) const {
+    return reinterpret_cast<A*>(dynamic_shared<unsigned char>() + h_bytes()) + (parity * tiles + tile) * kSums;
+  }
+  __device__ A* c() const { return sums(2, 0); }
+};
+
+// Copies this block's units of the next h to the other blocks of the cluster, 16 bytes at a time.
+template <class T>
+__device__ void send(T* next, const ForwardMemory<T>& memory, int rank, int blocks) {
+  constexpr int kPacks = kUnits / kPackSize<T>;
+  for (int i = threadIdx.x; i < memory.rows * kPacks * (blocks - 1); i += kPersistentThreads) {
+    const int to = i / (memory.rows * kPacks);
+    const int at = i % (memory.rows * kPacks);
+    auto* const pack =
+        reinterpret_cast<Pack<T, kPackSize<T>>*>(next + at / kPacks * memory.pitch + rank * kUnits) + at % kPacks;
+    *map_shared_rank(pack, static_cast<unsigned>(to < rank ? to : to + 1)) = *pack;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kPersistentThreads, 1)
+    persistent_forward_kernel(const ForwardArgs<T> args, const __grid_constant__ Walk walk) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  using A = Accumulator<T>;
+  using Math = GateMathOf<T>;
+  const int hidden = args.hidden;
+  const int blocks = static_cast<int>(cluster_blocks());
+  const Place place(args.tiles);
+  const ForwardMemory<T> memory(blocks, args.tiles);
+  const bool inside = place.unit < hidden;
+
+  Math math;
+  math.load(args.w_hh, place.rank, hidden, memory.depth);
+  for (int i = threadIdx.x; i < memory.rows * memory.pitch; i += kPersistentThreads) {
+    const int sequence = place.slice + i / memory.pitch;
+    const int unit = i % memory.pitch;
+    const bool known = sequence < walk.batch && unit < hidden;
+    memory.h(0)[i] = known ? args.h[static_cast<std::int64_t>(sequence) * hidden + unit] : narrow<T>(0);
+    memory.h(1)[i] = narrow<T>(0);
+  }
+  for (int tile = 0; tile < args.tiles; ++tile) {
+    const int sequence = place.sequence(tile);
+    const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
+    memory.c()[tile * kPersistentThreads + threadIdx.x] = inside && sequence < walk.batch ? args.c[at] : A(0);
+  }
+  cluster_sync();
+
+  // The input's part of the gates, asked for a tile ahead of its use.
+  const auto input_of = [&](std::int64_t first, int count, int tile, A(&into)[4]) {
+    const int sequence = place.sequence(tile);
+    const A* const from = args.preactivations + (first + sequence) * 4 * hidden + place.unit;
+#pragma unroll
+    for (int gate = 0; gate < 4; ++gate)
+      into[gate] = inside && sequence < count ? from[static_cast<std::int64_t>(gate) * hidden] : A(0);
+  };
+  std::int64_t first = walk.first;
+  A ahead[4];
+  input_of(first, walk.count(0), 0, ahead);
+  for (int step = 0; step < walk.steps; ++step) {
+    const int parity = step % 2;
+    const int count = walk.count(step);
+    const std::int64_t next_first = walk.next_first(first, step);
+    const T* const h = memory.h(parity);
+    T* const next = memory.h(1 - parity);
+    for (int tile = 0; tile < args.tiles; ++tile) {
+      A gate[4] = {ahead[0], ahead[1], ahead[2], ahead[3]};
+      if (tile + 1 < args.tiles)
+        input_of(first, count, tile + 1, ahead);
+      else if (step + 1 < walk.steps)
+        input_of(next_first, walk.count(step + 1), 0, ahead);
+      A* const sums = memory.sums(parity, tile);
+      math.multiply(h + tile * kBatchTile * memory.pitch, memory.pitch, sums);
+      __syncthreads();
+      const int own = (tile * kBatchTile + place.warp) * memory.pitch + place.unit;
+      T out = h[own];
+      if (inside && place.sequence(tile) < count) {
+#pragma unroll
+        for (int g = 0; g < 4; ++g) {
+          A* const sum = sums + place.warp * kSumsPitch + g * kUnits + place.lane;
+#pragma unroll
+          for (int part = 0; part < Math::kParts; ++part) gate[g] += sum[part * kBatchTile * kSumsPitch];
+          *sum = gate[g];
+        }
+        A& c = memory.c()[tile * kPersistentThreads + threadIdx.x];
+        c = logistic(gate[1]) * c + logistic(gate[0]) * hyperbolic_tangent(gate[2]);
+        out = narrow<T>(logistic(gate[3]) * hyperbolic_tangent(c));
+      }
+      next[own] = out;
+    }
+    __syncthreads();
+    send(next, memory, place.rank, blocks);
+    cluster_arrive();
+    // What leaves the chip is written while the others arrive.
+    for (int tile = 0; tile < args.tiles; ++tile) {
+      const int sequence = place.sequence(tile);
+      if (!inside || sequence >= count) continue;
+      const std::int64_t row = first + sequence;
+      args.output[row * args.output_stride + place.unit] =
+          next[(tile * kBatchTile + place.warp) * memory.pitch + place.unit];
+      if (!args.cells) continue;
+      args.cells[row * hidden + place.unit] = memory.c()[tile * kPersistentThreads + threadIdx.x];
+      const A* const sums = memory.sums(parity, tile) + place.warp * kSumsPitch + place.lane;
+#pragma unroll
+      for (int g = 0; g < 4; ++g) args.preactivations[(row * 4 + g) * hidden + place.unit] = sums[g * kUnits];
+    }
+    cluster_wait();
+    first = next_first;
+  }
+  for (int tile = 0; tile < args.tiles; ++tile) {
+    const int sequence = place.sequence(tile);
+    if (!inside || sequence >= walk.batch) continue;
+    const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
+    const int own = (tile * kBatchTile + place.warp) * memory.pitch + place.unit;
+    args.h[at] = memory.h(walk.steps % 2)[own];
+    args.c[at] = memory.c()[tile * kPersistentThreads + threadIdx.x];
+  }
+#else
+  __trap();
+#endif
+}
+
+}  // namespace
+
+void lstm_forward_persistent(const LstmForwardSteps& args, int tiles, void* stream) {
+  if (args.shape.batch * args.shape.hidden == 0) return;
+  dispatch_dtype(args.shape.dtype, [&](auto element) {
+    using T = decltype(element);
+    using A = Accumulator<T>;
+    check_persistent<T>(args.shape.hidden);
+    const auto blocks = static_cast<int>(ceil_div<std::int64_t>(args.shape.hidden, kUnits));
+    const ForwardArgs<T> of_kernel{static_cast<const T*>(args.w_hh),
+                                   static_cast<A*>(args.preactivations),
+                                   static_cast<A*>(args.cells),
+                                   static_cast<T*>(args.h),
+                                   static_cast<A*>(args.c),
+                                   static_cast<T*>(args.output),
+                                   args.output_stride,
+                                   static_cast<int>(args.shape.hidden),
+                                   tiles};
+    for_each_walk(args.shape, false, [&](const Walk& walk) {
+      launch_persistent<persistent_forward_kernel<T>>(args.shape, tiles, ForwardMemory<T>(blocks, tiles).bytes(),
+                                                      stream, of_kernel, walk);
+    });
+  });
+}
+
+}  // namespace nnzoo::cuda
