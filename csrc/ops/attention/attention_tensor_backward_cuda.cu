@@ -153,7 +153,14 @@ __global__ void __launch_bounds__(kTensorThreads)
     for (std::int64_t first = in.causal ? place.first : 0; first < in.queries; first += kTile) {
       __syncthreads();
       tiles.load_query_side(in, saved, place.batch, head, first, kTile);
-      if (threadIdx.x < kTile) numbers[threadIdx.x] = numbers_of(in, saved, place.batch, head, first + threadIdx.x);
+      if (threadIdx.x < kTile) {
+        // Field by field: the checker does not follow a struct that a function returns into its place.
+        const QueryNumbers<float> own = numbers_of(in, saved, place.batch, head, first + threadIdx.x);
+        numbers[threadIdx.x].best = own.best;
+        numbers[threadIdx.x].logarithm_of_sum = own.logarithm_of_sum;
+        numbers[threadIdx.x].mean = own.mean;
+        numbers[threadIdx.x].correction = own.correction;
+      }
       __syncthreads();
       float weights[kFragments][4];
       float grad_scores[kFragments][4] = {};
