@@ -111,3 +111,10 @@ def test_exported_with_dynamic_leading_sizes():
     for shape in ((3, 40, 300), (5, 70, 300)):
         input = torch.randn(shape)
         torch.testing.assert_close(exported(input), layer(input))
+
+
+def test_narrow_bfloat16_layers_train_on_stock_torch():
+    x, narrow, wide = (torch.ones(rows, 256, dtype=torch.bfloat16) for rows in (1000, 64, 256))
+    assert cpu.pays(x, narrow, None, "none") == cpu.pays(x, wide, None, "none"), "inference ignores the width"
+    chosen, reason = cpu.pays(x, narrow.requires_grad_(), None, "none")
+    assert not chosen and "192 features" in reason
