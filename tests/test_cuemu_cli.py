@@ -305,6 +305,7 @@ LAUNCH = "add.cu --kernel add --grid 1 --block 8 --args "
         ("add.cu --kernel add --grid 1 --block 1 --smem 300000", "--smem 300000: a block has 0 to 232448 bytes"),
         ("add.cu --kernel add --grid 1 --block 1 --order up", "--order 'up': expected forward, reverse or random:SEED"),
         ("add.cu --kernel add --grid 1 --block 1 --timeout 0", "--timeout 0: expected a number of seconds above 0"),
+        ("add.cu --kernel add --grid 1 --block 1 --timeout nan", "--timeout nan: expected a number of seconds above 0"),
         ("add.cu --kernel add --grid 1 --block 1 --html no/x.html", "--html: there is no folder no"),
         (LAUNCH + "f.npy f.npy i32:8 f32:1 f64:1 --save /dev/null/x", "/dev/null/x: Not a directory"),
         (LAUNCH + "f.npy f.npy i32:8", "add(const float* a, float* b, int n, float f, double d) takes 5 arguments"),
@@ -341,6 +342,9 @@ def test_compilers_message_has_the_users_lines(add, run):
     assert "wrong.cu:4:" in err and "error: ‘g’ was not declared" in err and str(Path.cwd()) not in err
     code, _, err = run("check", "header.cu", "--kernel", "add", "--grid", 1, "--block", 1)
     assert code == 2 and "header.cu:1:" in err and "no_such_header.h" in err
+    write(Path.cwd(), "__global__ void add(float* x { x[0] = 1; }\n", "hidden.cu")  # a mistake that hides the kernel
+    code, _, err = run("run", "hidden.cu", "--kernel", "add", "--grid", 1, "--block", 1)
+    assert code == 2 and "hidden.cu:1:" in err and "expected ‘)’" in err
 
 
 def test_missing_compiler(add, run, monkeypatch):

@@ -76,10 +76,17 @@ def _preprocess(source: Source, flags: list[str]) -> str:
 def _compile(source: Source, text: str, kernel: str | None, checked: bool, folder: Path) -> None:
     root = compiler.sources()
     rewritten = rewrite(text, lambda file: not file.startswith(f"{root}{os.sep}"), _words(text))
-    name = _entry(source.path, kernel, rewritten)
     generated = folder / "program.cpp"
-    generated.write_text(f"{rewritten.text}\n{name}")
     command = [*compiler.compiler(), *compiler.LANGUAGE, *_mode_flags(checked), "-fdiagnostics-color=never"]
+    try:
+        generated.write_text(f"{rewritten.text}\n{_entry(source.path, kernel, rewritten)}")
+    except UsageError:  # a mistake in the file may hide the kernel: the compiler's words come first
+        generated.write_text(rewritten.text)
+        try:
+            compiler.run(*command, "-fsyntax-only", "-x", "c++-cpp-output", generated)
+        except CompileError as error:
+            raise CompileError(_as_given(str(error), source.path)) from None
+        raise
     try:
         compiler.run(*command, "-x", "c++-cpp-output", "-c", generated, "-o", folder / "program.o")
     except CompileError as error:

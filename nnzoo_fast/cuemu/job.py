@@ -63,7 +63,7 @@ class Job:
         orders = tuple(orders or (ORDERS if checked else ORDERS[:1]))
         for order in orders:
             check_order(order)
-        if timeout <= 0:
+        if not timeout > 0:  # nan, too
             raise UsageError(f"--timeout {timeout:g}: expected a number of seconds above 0")
         if kernel is None:
             if grid or block or shared:
