@@ -11,7 +11,6 @@ GPU. The table is of one compiler; a comparison says so where another one is ins
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.cuda_resources import compiler_version, readable  # noqa: E402
+from bench.cuda_resources import compare, compiler_version, readable, write  # noqa: E402
 
 TABLE = ROOT / "bench/cuda_instructions.json"
 ARCH = re.compile(r"^arch = (sm_\w+)")
@@ -89,17 +88,9 @@ def main() -> int:
         print("needs cuobjdump and a built nnzoo_fast._cuda")
         return 1
     found = {"nvcc": compiler_version(), "kernels": measure()}
-    if "--check" not in sys.argv[1:]:
-        TABLE.write_text(json.dumps(found, indent=1) + "\n")
-        print(f"wrote {TABLE.relative_to(ROOT)}")
-        return 0
-    expected = json.loads(TABLE.read_text())
-    if expected["nvcc"] != found["nvcc"]:
-        print(f"the table is of nvcc {expected['nvcc']}, this is {found['nvcc']}: not compared")
-        return 0
-    problems = differences(expected["kernels"], found["kernels"])
-    print("\n".join(problems) or "as in the table")
-    return bool(problems)
+    if "--check" in sys.argv[1:]:
+        return compare(TABLE, found, differences)
+    return write(TABLE, found)
 
 
 if __name__ == "__main__":

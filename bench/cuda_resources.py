@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,24 +100,38 @@ def spilling(kernels: dict) -> list[str]:
     ]
 
 
-def main() -> int:
-    names = tuple(name for name in sys.argv[1:] if name != "--check")
-    found = measure_all(names)
-    if "--check" not in sys.argv[1:]:
-        if names:
-            before = json.loads(TABLE.read_text())["kernels"]
-            found["kernels"] = dict(sorted({**before, **found["kernels"]}.items()))
-        TABLE.write_text(json.dumps(found, indent=1) + "\n")
-        print(f"wrote {TABLE.relative_to(ROOT)}")
-        return 0
-    expected = json.loads(TABLE.read_text())
+def write(table: Path, found: dict) -> int:
+    """Writes what was found to `table`; the exit status."""
+    table.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"wrote {table.relative_to(ROOT)}")
+    return 0
+
+
+def compare(table: Path, found: dict, problems_of: Callable[[dict, dict], list[str]]) -> int:
+    """Prints what differs from `table` if that is of the same compiler; the exit status."""
+    expected = json.loads(table.read_text())
     if expected["nvcc"] != found["nvcc"]:
         print(f"the table is of nvcc {expected['nvcc']}, this is {found['nvcc']}: not compared")
         return 0
-    of_table = {name: table for name, table in expected["kernels"].items() if not names or name in names}
-    problems = differences(of_table, found["kernels"]) + spilling(found["kernels"])
+    problems = problems_of(expected["kernels"], found["kernels"])
     print("\n".join(problems) or "as in the table")
     return bool(problems)
+
+
+def main() -> int:
+    names = tuple(name for name in sys.argv[1:] if name != "--check")
+    found = measure_all(names)
+
+    def problems_of(expected: dict, kernels: dict) -> list[str]:
+        of_table = {name: numbers for name, numbers in expected.items() if not names or name in names}
+        return differences(of_table, kernels) + spilling(kernels)
+
+    if "--check" in sys.argv[1:]:
+        return compare(TABLE, found, problems_of)
+    if names:
+        before = json.loads(TABLE.read_text())["kernels"]
+        found["kernels"] = dict(sorted({**before, **found["kernels"]}.items()))
+    return write(TABLE, found)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The persistent kernels of `lstm` beyond the samples of the matrix, on the emulator: which calls they take, several
 batch tiles in a cluster, more steps than one launch of packed input counts."""
 
+import functools
+
 import pytest
 import torch
 
@@ -59,7 +61,7 @@ def test_several_tiles_and_slices(tiles, monkeypatch, dtype):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_more_steps_than_a_launch_counts(tiles, bidirectional):
     lengths = (1803, 1801, 901, 900, 2)
-    make = lambda maker: packed_call(maker, lengths, 2, 3, bidirectional=bidirectional)  # noqa: E731
+    make = functools.partial(packed_call, lengths=lengths, in_features=2, hidden=3, bidirectional=bidirectional)
     assert_as_step_by_step(make, torch.float64)
     assert set(tiles) == {0, 1}
 
