@@ -118,7 +118,7 @@ class Operation:
 
     def goes_to_stock(self, call: tuple, backend: str | None = None) -> bool:
         """Whether such a call was declined before: the caller may hand it to stock torch without another look."""
-        if is_compiling() or backend or not self.declined or _recorder is not None:
+        if is_compiling() or backend or not self.declined.keys or _recorder is not None:
             return False
         return backends.requested(self.name) is None and call in self.declined
 

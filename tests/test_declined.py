@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 import nnzoo_fast
-from nnzoo_fast import declined, ops
+from nnzoo_fast import _extension, declined, ops
 from nnzoo_fast.backends import Backend, wants_gradients
 from nnzoo_fast.operation import Operation
 
@@ -89,7 +89,7 @@ def test_grad_mode_and_autocast_make_another_call():
 def test_a_call_that_pays_is_not_remembered():
     x = torch.ones(8, 3)
     assert asks(lambda: double(x)) and asks(lambda: double(x))
-    assert len(double.declined) == 0
+    assert len(double.declined.keys) == 0
 
 
 def test_a_request_comes_before_memory():
@@ -106,7 +106,7 @@ def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(declined.DeclinedCalls, "MOST", 8)
     for columns in range(100):
         double(torch.ones(2, columns))
-        assert len(double.declined) <= 8
+        assert len(double.declined.keys) <= 8
     assert not asks(lambda: double(torch.ones(2, 99)))
 
 
@@ -142,3 +142,45 @@ def test_conv_remembers_what_its_caller_wrote(padding, batched):
     torch.testing.assert_close(ops.conv(x, weight, padding=padding), expected)
     assert operation.goes_to_stock((x, weight, None, 1, padding, 1, 1))
     torch.testing.assert_close(ops.conv(x, weight, padding=padding), expected)
+
+
+def calls():
+    """Calls of which each differs from every other in one thing."""
+    x, weight = torch.ones(2, 3, 4), torch.nn.Parameter(torch.ones(4, 3))
+    yield ()
+    yield from ((None,), (1,), (2.5,), ("none",), ((1, 2),), ([1, 2],), ([1], 2), ([], 1, 2))
+    yield from ((x,), ([x],), (x, x), ([x, x],), ([x], x), (x, None), (None, x))
+    yield from ((weight,), (weight.detach(),), (x.double(),), (x.to("meta"),), (x.flatten(),), (x[:1],))
+    yield from ((x.transpose(0, 1),), (x.transpose(0, 1).contiguous(),), (torch.tensor(1.0),), (torch.ones(2, 12),))
+
+
+def test_keys_in_c_tell_apart_what_the_python_twin_does():
+    made = list(calls())
+    described = [declined.describe_call(call) for call in made]
+    assert len(set(map(repr, described))) == len(made)
+    keys = [_extension._C.call_key(call) for call in made]
+    assert len(set(keys)) == len(made)
+    assert keys == [_extension._C.call_key(call) for call in made]
+    assert _extension._C.call_key((torch.zeros(2, 3, 4),)) == _extension._C.call_key((torch.ones(2, 3, 4),))
+    with torch.no_grad():
+        assert not {_extension._C.call_key(call) for call in made} & set(keys)
+
+
+def test_a_key_of_what_has_none():
+    endless = []
+    endless.append(endless)
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    for call, error in [((endless,), RecursionError), (({},), TypeError), ((nested,), RuntimeError), ([1], TypeError)]:
+        with pytest.raises(error):
+            _extension._C.call_key(call)
+
+
+def test_a_list_that_changes_while_it_is_hashed():
+    class Emptying:
+        def __hash__(self):
+            values.clear()
+            return 1
+
+    values = [Emptying(), torch.ones(2), 3]
+    assert isinstance(_extension._C.call_key((values,)), int)
+    assert values == []
