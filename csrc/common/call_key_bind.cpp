@@ -30,7 +30,7 @@ class Hash {
   std::uint64_t state_ = 0;
 };
 
-// Each `add_*` returns false with a Python error set. True, False, None and dtypes live for ever: their address is they.
+// Each `add_*` returns false with a Python error set. Booleans, None and dtypes live for ever: their address is they.
 
 bool add_identity(Hash& hash, PyObject* owned) {
   if (owned == nullptr) return false;
