@@ -10,9 +10,7 @@ GPU. The table is of one compiler; a comparison says so where another one is ins
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.cuda_resources import compare, compiler_version, readable, write  # noqa: E402
+from bench.cuda_resources import compare, compiler_version, cuobjdump, readable, write  # noqa: E402
 
 TABLE = ROOT / "bench/cuda_instructions.json"
 ARCH = re.compile(r"^arch = (sm_\w+)")
@@ -38,15 +36,6 @@ CLAIMS = {
     "atomic": r"(ATOMG|ATOM|RED)\b.*",
     "local memory": r"(LDL|STL)\b.*",
 }
-
-
-def cuobjdump() -> str | None:
-    """The path of a cuobjdump, or None."""
-    if found := shutil.which("cuobjdump") or shutil.which("/usr/local/cuda/bin/cuobjdump"):
-        return found
-    triton = importlib.util.find_spec("triton")
-    folders = triton.submodule_search_locations if triton else ()
-    return next(filter(None, (shutil.which(f"{folder}/backends/nvidia/bin/cuobjdump") for folder in folders)), None)
 
 
 def module_path() -> Path | None:

@@ -1,19 +1,23 @@
-"""What each CUDA kernel takes of a multiprocessor, as nvcc reports it: registers, spilled bytes, static shared memory.
+"""What each CUDA kernel takes of a multiprocessor: registers, stack, static shared memory.
 
     python bench/cuda_resources.py            writes bench/cuda_resources.json
-    python bench/cuda_resources.py conv       measures one source again and keeps the rest
+    python bench/cuda_resources.py conv       reads one source's kernels again and keeps the rest
     python bench/cuda_resources.py --check    compares with it
 
-The table is of one compiler; a comparison says so where another one is installed. Needs nvcc and c++filt, no GPU.
+Reads the objects that `make build` has left with cuobjdump, which the CUDA toolkit and Triton's wheel bring. Spilled
+registers lie on the stack, so a kernel whose stack is 0 spills nothing. On sm_90a, shared memory has in it the 1024 bytes
+that the system takes of every block that uses any. The table is of one compiler; a comparison says so where another one
+is installed. Needs c++filt, no GPU.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,14 +27,40 @@ sys.path.insert(0, str(ROOT))
 from build_support.toolchain import ask, find_nvcc  # noqa: E402
 
 TABLE = ROOT / "bench/cuda_resources.json"
-ARCHS = ("80", "90a")
-ENTRY = re.compile(r"Compiling entry function '(\S+)' for 'sm_(\w+)'")
-SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
-USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")
+ARCH = re.compile(r"^arch = (sm_\w+)")
+FUNCTION = re.compile(r"^\s*Function (\S+):$")
+USED = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 
 
-def sources() -> list[Path]:
-    return sorted((ROOT / "csrc/ops").glob("*/*_cuda.cu"))
+def cuobjdump() -> str | None:
+    """The path of a cuobjdump, or None."""
+    if found := shutil.which("cuobjdump") or shutil.which("/usr/local/cuda/bin/cuobjdump"):
+        return found
+    triton = importlib.util.find_spec("triton")
+    folders = triton.submodule_search_locations if triton else ()
+    return next(filter(None, (shutil.which(f"{folder}/backends/nvidia/bin/cuobjdump") for folder in folders)), None)
+
+
+def sources() -> dict[str, Path]:
+    """Each `.cu` file by the name that it has in the table."""
+    return {path.stem.removesuffix("_cuda"): path for path in sorted((ROOT / "csrc/ops").glob("*/*_cuda.cu"))}
+
+
+def built(source: Path) -> Path | None:
+    """The newest object of a source in the build folder, if it is newer than the source."""
+    pattern = f"*/cuda/{source.relative_to(ROOT).with_suffix('.o')}"
+    newest = max((ROOT / "build/ninja").glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
+    return newest if newest and newest.stat().st_mtime >= source.stat().st_mtime else None
+
+
+def missing() -> str | None:
+    """Why nothing can be measured here, or None."""
+    if cuobjdump() is None or shutil.which("c++filt") is None:
+        return "needs cuobjdump, which the CUDA toolkit or Triton's wheel brings, and c++filt"
+    if find_nvcc() is None:
+        return "needs nvcc and the kernels that it builds"
+    stale = [name for name, source in sources().items() if built(source) is None]
+    return f"needs a build (make build) that is newer than {', '.join(stale)}" if stale else None
 
 
 def compiler_version() -> str:
@@ -38,24 +68,21 @@ def compiler_version() -> str:
 
 
 def measure(source: Path) -> dict[str, dict[str, dict[str, int]]]:
-    """{kernel: {arch: {"registers", "spill_stores", "spill_loads", "stack", "shared"}}} of one `.cu` file."""
-    targets = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in ARCHS]
-    with tempfile.TemporaryDirectory() as directory:
-        command = [find_nvcc(), "-std=c++17", "-O3", "-DNDEBUG", *targets, f"-I{ROOT / 'csrc'}", "-Xptxas", "-v"]
-        output = ask(*command, "-c", str(source), "-o", f"{directory}/kernels.o")
-    return parse(output)
+    """{kernel: {arch: {"registers", "stack", "shared", "local"}}} of one `.cu` file."""
+    return parse(ask(cuobjdump(), "-res-usage", str(built(source))))
 
 
 def parse(output: str) -> dict[str, dict[str, dict[str, int]]]:
-    """The table of one compiler log."""
-    table = {}
+    """The table of one listing."""
+    table, arch, kernel = {}, "", ""
     for line in output.splitlines():
-        if entry := ENTRY.search(line):
-            numbers = table.setdefault(entry.group(1), {}).setdefault(f"sm_{entry.group(2)}", {})
-        elif spills := SPILLS.search(line):
-            numbers.update(zip(("stack", "spill_stores", "spill_loads"), map(int, spills.groups()), strict=True))
-        elif used := USED.search(line):
-            numbers.update(registers=int(used.group(1)), shared=int(used.group(2) or 0))
+        if found := ARCH.match(line):
+            arch = found.group(1)
+        elif found := FUNCTION.match(line):
+            kernel = found.group(1)
+        elif found := USED.search(line):
+            numbers = zip(("registers", "stack", "shared", "local"), map(int, found.groups()), strict=True)
+            table.setdefault(kernel, {})[arch] = dict(numbers)
     names = readable(list(table))
     return {names[mangled]: dict(sorted(archs.items())) for mangled, archs in table.items()}
 
@@ -73,7 +100,7 @@ def readable(mangled: list[str]) -> dict[str, str]:
 
 def measure_all(names: tuple[str, ...] = ()) -> dict:
     """The table of all sources, or of those named."""
-    found = {source.stem.removesuffix("_cuda"): source for source in sources()}
+    found = sources()
     kernels = {name: dict(sorted(measure(found[name]).items())) for name in names or found}
     return {"nvcc": compiler_version(), "kernels": kernels}
 
@@ -90,19 +117,20 @@ def differences(expected: dict, found: dict) -> list[str]:
 
 
 def spilling(kernels: dict) -> list[str]:
-    """A line per kernel and architecture that spills registers to memory."""
+    """A line per kernel and architecture that keeps something in local memory, as spilled registers are."""
     return [
         f"{op}: {kernel} on {arch}: {numbers}"
         for op, table in kernels.items()
         for kernel, archs in table.items()
         for arch, numbers in archs.items()
-        if numbers["spill_stores"] or numbers["spill_loads"]
+        if numbers["stack"] or numbers["local"]
     ]
 
 
 def write(table: Path, found: dict) -> int:
-    """Writes what was found to `table`; the exit status."""
-    table.write_text(json.dumps(found, indent=1) + "\n")
+    """Writes what was found to `table`, a line for each kernel and architecture; the exit status."""
+    text = re.sub(r"[{\[][^{}\[\]]*[}\]]", lambda leaf: " ".join(leaf.group().split()), json.dumps(found, indent=1))
+    table.write_text(text + "\n")
     print(f"wrote {table.relative_to(ROOT)}")
     return 0
 
@@ -119,6 +147,9 @@ def compare(table: Path, found: dict, problems_of: Callable[[dict, dict], list[s
 
 
 def main() -> int:
+    if reason := missing():
+        print(reason)
+        return 1
     names = tuple(name for name in sys.argv[1:] if name != "--check")
     found = measure_all(names)
 
