@@ -5,9 +5,9 @@
     python bench/cuda_resources.py --check    compares with it
 
 Reads the objects that `make build` has left with cuobjdump, which the CUDA toolkit and Triton's wheel bring. Spilled
-registers lie on the stack, so a kernel whose stack is 0 spills nothing. On sm_90a, shared memory has in it the 1024 bytes
-that the system takes of every block that uses any. The table is of one compiler; a comparison says so where another one
-is installed. Needs c++filt, no GPU.
+registers lie on the stack, so a kernel whose stack is 0 spills nothing. On sm_90a, shared memory has in it the 1024
+bytes that the system takes of every block that uses any. The table is of one compiler; a comparison says so where
+another one is installed. Needs c++filt, no GPU.
 """
 
 from __future__ import annotations
