@@ -45,8 +45,8 @@ struct LstmForward {
   std::int64_t output_stride;  // (both directions share a row of [2 * out])
   void* h_n;                   // S [batch, out] state after each sequence's last step in running order, or null
   void* c_n;                   // S [batch, hidden]
-  void* preactivations;        // T [rows, 4 * hidden] the gates' arguments for backward, or null
-  void* cells;                 // T [rows, hidden] c_t for backward; null if and only if preactivations is
+  void* gates;                 // T [rows, 4 * hidden] the gates, folded (vmath.h), for backward, or null
+  void* cells;                 // T [rows, hidden] c_t for backward; null if and only if gates is
 };
 
 struct LstmBackward {
@@ -57,8 +57,8 @@ struct LstmBackward {
   const void* c0;
   const void* output;  // S [rows, out] of forward, rows `output_stride` elements apart
   std::int64_t output_stride;
-  const void* preactivations;  // T, of forward
-  const void* cells;           // T, of forward
+  const void* gates;  // T, of forward
+  const void* cells;  // T, of forward
   const void* grad_output;     // S [rows, out], rows `grad_output_stride` elements apart
   std::int64_t grad_output_stride;
   const void* grad_h_n;   // S [batch, out] or null: zeros

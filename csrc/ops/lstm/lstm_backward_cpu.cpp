@@ -125,12 +125,12 @@ class BackwardRun {
   // From the gradient of o * tanh(c), for one vector of hidden units of one sequence, to its deltas.
   NNZOO_INLINE void cell(std::int64_t s, std::int64_t row, std::int64_t unit, int count, Vec<T> grad) const {
     const std::int64_t at = row_at(s) + row;
-    const auto preactivation = [&](int gate) {
-      return Vec<T>::load(static_cast<const T*>(args_.preactivations) + at * gates_ + gate * hidden_ + unit, count);
+    const auto kept = [&](int gate) {
+      return Vec<T>::load(static_cast<const T*>(args_.gates) + at * gates_ + gate * hidden_ + unit, count);
     };
-    const auto i = differentiated_sigmoid(preactivation(0)), f = differentiated_sigmoid(preactivation(1));
-    const auto g = differentiated_tanh(preactivation(2)), o = differentiated_sigmoid(preactivation(3));
-    const auto squashed = differentiated_tanh(Vec<T>::load(cells() + at * hidden_ + unit, count));
+    const auto i = unfold_sigmoid(kept(0)), f = unfold_sigmoid(kept(1));
+    const auto g = unfold_tanh(kept(2)), o = unfold_sigmoid(kept(3));
+    const auto squashed = unfold_tanh(folded_tanh(Vec<T>::load(cells() + at * hidden_ + unit, count)));
     const Vec<T> before = Vec<T>::load(cells_before(s, row) + unit, count);
     T* const grad_c = grad_c_ + row * hidden_ + unit;
     const Vec<T> dc = fma(grad * o.value, squashed.derivative, Vec<T>::load(grad_c, count));

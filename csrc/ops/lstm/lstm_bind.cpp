@@ -31,7 +31,7 @@ LstmWeights weights_of(const Addresses<5>& w) {
           pointer<const void>(w[4])};
 }
 
-// tensors: input, h0, c0, output, h_n, c_n, preactivations, cells
+// tensors: input, h0, c0, output, h_n, c_n, gates, cells
 void forward(const Shape& shape, const Addresses<5>& weights, const Addresses<8>& tensors, std::int64_t output_stride) {
   const LstmForward args{shape_of(shape),
                          weights_of(weights),
@@ -48,7 +48,7 @@ void forward(const Shape& shape, const Addresses<5>& weights, const Addresses<8>
   lstm_forward(args);
 }
 
-// tensors: input, h0, c0, output, preactivations, cells, grad_output, grad_h_n, grad_c_n
+// tensors: input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n
 // grads: input, w_ih, w_hh, bias, w_hr, h0, c0
 void backward(const Shape& shape, const Addresses<5>& weights, const Addresses<9>& tensors, const Addresses<7>& grads,
               std::int64_t output_stride, std::int64_t grad_output_stride, bool accumulate_input) {

@@ -84,17 +84,17 @@ class ForwardRun {
     w_ih_ = scratch_.take<F>(packed_size<F>(shape_.in_features, gates));
     pack_b<F>(Strided<S>{static_cast<const S*>(args_.weights.w_ih), shape_.in_features, 1}, shape_.in_features, gates,
               w_ih_, shape_.threads);
-    if (!args_.preactivations)
-      chunk_preactivations_ = scratch_.take<T>((chunk_rows > batch ? chunk_rows : batch) * gates);
+    if (!args_.gates)
+      chunk_gates_ = scratch_.take<T>((chunk_rows > batch ? chunk_rows : batch) * gates);
   }
 
   void project_input(Sequence::Rows rows) {
     const std::int64_t gates = 4 * hidden_, features = shape_.in_features;
     const S* input = static_cast<const S*>(args_.input) + rows.begin * features;
-    chunk_begin_ = args_.preactivations ? 0 : rows.begin;
-    if (args_.preactivations) chunk_preactivations_ = static_cast<T*>(args_.preactivations);
+    chunk_begin_ = args_.gates ? 0 : rows.begin;
+    if (args_.gates) chunk_gates_ = static_cast<T*>(args_.gates);
     gemm<F>(rows.count, gates, features, Strided<S>{input, features, 1}, PackedB<F>{w_ih_, features, gates},
-            AddBias<T>{chunk_preactivations_ + (rows.begin - chunk_begin_) * gates, gates, bias_}, shape_.threads);
+            AddBias<T>{chunk_gates_ + (rows.begin - chunk_begin_) * gates, gates, bias_}, shape_.threads);
   }
 
   void step(std::int64_t s, int thread, int count) {
@@ -117,14 +117,20 @@ class ForwardRun {
   // One vector of hidden units from `unit` on of one sequence: gates, new cell state, new output.
   NNZOO_INLINE void cell(std::int64_t s, std::int64_t first_row, std::int64_t row, std::int64_t unit, const T* sums) {
     const int count = static_cast<int>(hidden_ - unit < width ? hidden_ - unit : width);
-    T* const kept = chunk_preactivations_ + (first_row + row - chunk_begin_) * 4 * hidden_ + unit;
+    T* const kept = chunk_gates_ + (first_row + row - chunk_begin_) * 4 * hidden_ + unit;
     const auto preactivation = [&](int gate) {
-      const Vec<T> sum = Vec<T>::load(kept + gate * hidden_, count) + Vec<T>::load(sums + gate * width);
-      if (args_.preactivations) sum.store(kept + gate * hidden_, count);
-      return sum;
+      return Vec<T>::load(kept + gate * hidden_, count) + Vec<T>::load(sums + gate * width);
     };
-    const Vec<T> i = sigmoid(preactivation(0)), f = sigmoid(preactivation(1));
-    const Vec<T> g = tanh(preactivation(2)), o = sigmoid(preactivation(3));
+    const auto keep = [&](int gate, Vec<T> folded) {
+      if (args_.gates) folded.store(kept + gate * hidden_, count);
+    };
+    const auto open = [&](int gate) {
+      const Vec<T> folded = folded_sigmoid(preactivation(gate));
+      keep(gate, folded);
+      return unfold_sigmoid(folded).value;
+    };
+    const Vec<T> i = open(0), f = open(1), a = preactivation(2), g = tanh(a), o = open(3);
+    keep(2, folded_tanh(a));
     T* const state = c_ + row * hidden_ + unit;
     const Vec<T> c = fma(f, Vec<T>::load(state, count), i * g);
     c.store(state, count);
@@ -169,7 +175,7 @@ class ForwardRun {
   T *bias_, *c_;
   D *h_[2], *unprojected_ = nullptr;
   F* w_ih_;
-  T* chunk_preactivations_ = nullptr;  // [., 4 * hidden] pre-activations, from row chunk_begin_ on
+  T* chunk_gates_ = nullptr;  // [., 4 * hidden] see LstmForward::gates, from row chunk_begin_ on
   std::int64_t chunk_begin_ = 0;
 };
 

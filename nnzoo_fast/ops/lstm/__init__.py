@@ -160,9 +160,9 @@ def allocate(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropou
     if not training:
         return output, h_n, c_n, input.new_empty(0), input.new_empty(0), input.new_empty(0)
     kept = compute_dtype(input.dtype)
-    preactivations = input.new_empty((directions, *rows, 4 * hidden), dtype=kept)
+    gates = input.new_empty((directions, *rows, 4 * hidden), dtype=kept)
     cells = input.new_empty((directions, *rows, hidden), dtype=kept)
-    return output, h_n, c_n, preactivations, cells, input.new_empty((num_layers - 1, *rows, features))
+    return output, h_n, c_n, gates, cells, input.new_empty((num_layers - 1, *rows, features))
 
 
 def keeps(args, needs):
@@ -178,7 +178,7 @@ operation = Operation(
     "lstm",
     "Tensor input, Tensor? h0, Tensor? c0, Tensor[] weights, Tensor? batch_sizes, Tensor? seed, bool bias, "
     "int num_layers, float dropout, bool bidirectional",
-    ("output", "h_n", "c_n", "preactivations", "cells", "layer_outputs"),
+    ("output", "h_n", "c_n", "gates", "cells", "layer_outputs"),
     visible=3,
     allocate=allocate,
     reference=reference,

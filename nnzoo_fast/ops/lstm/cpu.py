@@ -51,14 +51,14 @@ class Direction(layers.Direction):
     def weight_addresses(self) -> tuple[int, ...]:
         return tuple(map(address, self.weights))
 
-    def forward(self, input, h0, c0, output, h_n, c_n, preactivations, cells) -> None:
-        tensors = tuple(map(address, (input, h0, c0, output, h_n, c_n, preactivations, cells)))
+    def forward(self, input, h0, c0, output, h_n, c_n, gates, cells) -> None:
+        tensors = tuple(map(address, (input, h0, c0, output, h_n, c_n, gates, cells)))
         _extension._C.lstm_forward(self.shape, self.weight_addresses, tensors, output.stride(0))
 
     def backward(
-        self, input, h0, c0, output, preactivations, cells, grad_output, grad_h_n, grad_c_n, into, add
+        self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add
     ) -> None:
-        tensors = (input, h0, c0, output, preactivations, cells, grad_output, grad_h_n, grad_c_n)
+        tensors = (input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n)
         _extension._C.lstm_backward(
             self.shape,
             self.weight_addresses,

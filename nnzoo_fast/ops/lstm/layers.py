@@ -37,13 +37,13 @@ class Direction:
         """What `backward` fills for tensors of this dtype."""
         return compute_dtype(dtype)
 
-    def forward(self, input, h0, c0, output, h_n, c_n, preactivations, cells) -> None:
-        """Fills output (rows may be apart), h_n unless it is None, c_n, and preactivations and cells unless both are
+    def forward(self, input, h0, c0, output, h_n, c_n, gates, cells) -> None:
+        """Fills output (rows may be apart), h_n unless it is None, c_n, and gates and cells unless both are
         None."""
         raise NotImplementedError
 
     def backward(
-        self, input, h0, c0, output, preactivations, cells, grad_output, grad_h_n, grad_c_n, into, add
+        self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add
     ) -> None:
         """Fills `into`: the gradients of input, w_ih, w_hh, bias, w_hr, h0 and c0, None where not wanted.
 
@@ -106,10 +106,10 @@ def forward_by(kind: type[Direction]) -> Callable[..., tuple]:
         from nnzoo_fast.ops.lstm import allocate
 
         args = (input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional)
-        outputs = output, h_n, c_n, preactivations, cells, layer_outputs = allocate(*args, training)
+        outputs = output, h_n, c_n, gates, cells, layer_outputs = allocate(*args, training)
         stack = Stack(kind, input, h0, weights, batch_sizes, bias, num_layers, bidirectional)
         below, h0, c0 = input.contiguous(), contiguous(h0), contiguous(c0)
-        kept = (preactivations, cells) if training else (None, None)
+        kept = (gates, cells) if training else (None, None)
         for layer in range(num_layers):
             if layer > 0 and seed is not None:
                 below = kind.drop(below, torch.empty_like(below) if training else below, layer, seed, dropout)
@@ -129,7 +129,7 @@ def backward_by(kind: type[Direction]) -> Callable[..., tuple]:
 
     def backward(grads, args, outputs, needs):
         input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional = args
-        output, _, _, preactivations, cells, layer_outputs = outputs
+        output, _, _, gates, cells, layer_outputs = outputs
         stack = Stack(kind, input, h0, weights, batch_sizes, bias, num_layers, bidirectional)
         grad, grad_h_n, grad_c_n = (grad.contiguous() for grad in grads)
         h0, c0 = contiguous(h0), contiguous(c0)
@@ -147,7 +147,7 @@ def backward_by(kind: type[Direction]) -> Callable[..., tuple]:
             for index, direction, (own_output, own_grad) in stack.layer(layer, above, grad):
                 found[index] = own = weight_gradients(direction.weights, wanted[index], new)
                 states = at(h0, index), at(c0, index)
-                kept = preactivations[index], cells[index]
+                kept = gates[index], cells[index]
                 into = (grad_below, own.w_ih, own.w_hh, own.b_ih, own.w_hr, at(grad_h0, index), at(grad_c0, index))
                 upstream = own_grad, grad_h_n[index], grad_c_n[index]
                 direction.backward(below, *states, own_output, *kept, *upstream, into, direction.reverse)
