@@ -306,10 +306,10 @@ def test_report_of_a_replaced_forward():
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_report_of_the_transformer_fast_path(training):
-    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-    model = accelerate(layer).train(training)
+    """Torch's layer leaves its own layers aside in eval mode, ours does not."""
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).train(training)
+    assert "fast path calls none of its layers" in rows(layer)[""].reason
     with torch.set_grad_enabled(training):
-        found = rows(model, batch(2, 3, 8))
-    assert "fast path calls none of its layers" in found[""].reason
-    assert found["linear1"].runs_on == ("torch" if training else "-") or training
-    assert ("not called" in found["linear1"].reason) is not training
+        found = rows(accelerate(layer), batch(2, 3, 8))
+    assert "attention:" in found["self_attn"].reason
+    assert "linear:" in found["linear1"].reason

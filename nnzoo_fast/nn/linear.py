@@ -15,6 +15,10 @@ class Linear(torch.nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return ops.linear(input, self.weight, self.bias)
 
+    def activated(self, input: torch.Tensor, activation: str) -> torch.Tensor:
+        """activation(forward(input)) in one kernel; `activation` is a name that `ops.linear` knows."""
+        return ops.linear(input, self.weight, self.bias, activation)
+
 
 @drop_in(torch.nn.LazyLinear)
 class LazyLinear(torch.nn.LazyLinear):
@@ -32,6 +36,9 @@ class PackedLinear(Packed, Linear):
         return packed.PackedWeight(layer.weight) if packed.supports(layer.weight)[0] else None
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return self.activated(input, "none")
+
+    def activated(self, input: torch.Tensor, activation: str) -> torch.Tensor:
         if self._packed.suits(input, self.weight, self.bias):
-            return self._packed.linear(input, self.bias)
-        return super().forward(input)
+            return self._packed.linear(input, self.bias, activation)
+        return super().activated(input, activation)

@@ -58,8 +58,8 @@ class PackedWeight:
             and self.isa == _extension._C.isa()
         )
 
-    def linear(self, input: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """input [*, in_features] @ weight^T + bias -> [*, out_features], for a call that this copy `suits`."""
+    def linear(self, input: torch.Tensor, bias: torch.Tensor | None, activation: str = "none") -> torch.Tensor:
+        """activation(input [*, in_features] @ weight^T + bias) -> [*, out_features], for a call that this `suits`."""
         output = input.new_empty((*input.shape[:-1], self.out_features))
         rows = rows_of(input)
         bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
@@ -73,7 +73,7 @@ class PackedWeight:
             self.out_features,
             self.in_features,
             rows.stride(0),
-            ACTIVATION_CODES["none"],
+            ACTIVATION_CODES[activation],
             self.code,
             torch.get_num_threads(),
         )

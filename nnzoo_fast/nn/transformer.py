@@ -1,0 +1,169 @@
+"""`Transformer` and its parts: torch's own arithmetic on our layers, with linear and activation in one kernel."""
+
+import functools
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.nn.activated import activated
+from nnzoo_fast.nn.drop_in import DROP_INS, drop_in, exchange
+
+
+def hint(is_causal: bool | None) -> bool | None:
+    """`is_causal`, but no hint under a tracer: torch would look at the mask's values to find one."""
+    return False if is_causal is None and is_compiling() else is_causal
+
+
+def _on_our_layers(members: Iterable[torch.nn.Module]) -> None:
+    """Gives the layers that torch's constructor made, and theirs, our classes. What the caller handed in stays."""
+    for member in members:
+        for module in member.modules():
+            exchange(module, DROP_INS)
+
+
+@drop_in(torch.nn.TransformerEncoderLayer)
+class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
+    """`torch.nn.TransformerEncoderLayer`: [S, N, d_model] (batch first, unbatched) -> the same.
+
+    In eval mode it runs on the same kernels as in training. Nested tensors take torch's fused kernel. A query that sees
+    no key gets attention 0, as in `MultiheadAttention`.
+    """
+
+    @functools.wraps(torch.nn.TransformerEncoderLayer.__init__)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        _on_our_layers(child for name, child in self.named_children() if name != "activation")
+
+    def forward(
+        self,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        if is_traceable(src):
+            if src.is_nested:
+                return super().forward(src, src_mask, src_key_padding_mask, is_causal)
+            src_mask, src_key_padding_mask = additive_masks(src, src_mask, src_key_padding_mask)
+        if self.norm_first:
+            src = src + self._sa_block(self.norm1(src), src_mask, src_key_padding_mask, is_causal)
+            return src + self._ff_block(self.norm2(src))
+        src = self.norm1(src + self._sa_block(src, src_mask, src_key_padding_mask, is_causal))
+        return self.norm2(src + self._ff_block(src))
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        hidden = activated(self.linear1, self.activation, x)
+        return self.dropout2(self.linear2(self.dropout(hidden)))
+
+
+def additive_masks(src: Tensor, mask: Tensor | None, padding: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Both masks as what is added to the scores, in `src`'s dtype; torch's warnings and errors where they disagree."""
+    padding = F._canonical_mask(padding, "src_key_padding_mask", F._none_or_dtype(mask), "src_mask", src.dtype)
+    return F._canonical_mask(mask, "src_mask", None, "", src.dtype, check_other=False), padding
+
+
+@drop_in(torch.nn.TransformerDecoderLayer)
+class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
+    """`torch.nn.TransformerDecoderLayer`: tgt [T, N, d_model], memory [S, N, d_model] -> as tgt."""
+
+    @functools.wraps(torch.nn.TransformerDecoderLayer.__init__)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        _on_our_layers(child for name, child in self.named_children() if name != "activation")
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        hidden = activated(self.linear1, self.activation, x)
+        return self.dropout3(self.linear2(self.dropout(hidden)))
+
+
+@drop_in(torch.nn.TransformerEncoder)
+class TransformerEncoder(torch.nn.TransformerEncoder):
+    """`torch.nn.TransformerEncoder`; its layers are copies of the given one, on our classes.
+
+    Where torch would turn a padded batch into a nested tensor (eval mode, no gradients, `src_key_padding_mask` alone),
+    this does so too: the layers then are torch's fused kernel, and padded places of the result are 0.
+    """
+
+    @functools.wraps(torch.nn.TransformerEncoder.__init__)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        _on_our_layers(self.layers)
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Tensor:
+        if is_traceable(src):
+            return super().forward(src, mask, src_key_padding_mask, hint(is_causal))
+        for layer in self.layers:  # an fx proxy: torch's own forward asks for its sizes, and for the hint's truth
+            src = layer(src, mask, src_key_padding_mask, is_causal is True)
+        return src if self.norm is None else self.norm(src)
+
+
+@drop_in(torch.nn.TransformerDecoder)
+class TransformerDecoder(torch.nn.TransformerDecoder):
+    """`torch.nn.TransformerDecoder`; its layers are copies of the given one, on our classes."""
+
+    @functools.wraps(torch.nn.TransformerDecoder.__init__)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        _on_our_layers(self.layers)
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+        if is_traceable(tgt):
+            return super().forward(tgt, memory, *masks, hint(tgt_is_causal), memory_is_causal)
+        for layer in self.layers:  # an fx proxy, as above
+            tgt = layer(tgt, memory, *masks, tgt_is_causal is True, memory_is_causal is True)
+        return tgt if self.norm is None else self.norm(tgt)
+
+
+@drop_in(torch.nn.Transformer)
+class Transformer(torch.nn.Transformer):
+    """`torch.nn.Transformer`; a `custom_encoder` or `custom_decoder` stays what it is."""
+
+    @functools.wraps(torch.nn.Transformer.__init__)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        given = [*args, *kwargs.values()]
+        made = [part for part in (self.encoder, self.decoder) if all(part is not value for value in given)]
+        _on_our_layers(made)
+
+    def forward(
+        self,
+        src: Tensor,
+        tgt: Tensor,
+        src_mask: Tensor | None = None,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+        causal = (tgt_is_causal, memory_is_causal)
+        if is_traceable(src):
+            encoder = (src_key_padding_mask, *masks[2:], src_is_causal)
+            return super().forward(src, tgt, src_mask, *masks[:2], *encoder, *causal)
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        return self.decoder(tgt, memory, *masks, *causal)
