@@ -1,6 +1,6 @@
 """Every private torch name that this package uses, so that a torch release can break one file only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
@@ -37,6 +37,13 @@ def transformed() -> bool:
 def watched() -> bool:
     """Whether a functorch transform, a forward-mode level or `torch.jit` tracing is active."""
     return transformed() or is_jit_tracing()
+
+
+def has_free_sizes(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether a traced program leaves a size open; asking adds no guard."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # brings sympy, a second of imports
+
+    return any(not statically_known_true(size < 2**48) for tensor in tensors for size in tensor.shape)
 
 
 def register_pytree(cls: type, flatten: Callable, unflatten: Callable, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The command `nnzoo-fast`: info, verify, bench and cuemu."""
+"""The command `nnzoo-fast`: info, verify, bench, tune and cuemu."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def verify_command(
 
 @app.command()
 def bench(
-    what: Annotated[list[str] | None, typer.Argument(help="Operations, or `models`; default: all operations.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(help="Operations, `layers` or `models`; default: all operations.")
+    ] = None,
     backend: Annotated[list[str] | None, typer.Option(help="Time this backend; repeat for more.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few cases, short timings.")] = False,
@@ -112,7 +114,7 @@ def bench(
     from nnzoo_fast.benchmark import ops, report, session
 
     specs = all_specs()
-    _known(what or [], [*specs, session.MODELS], "operation")
+    _known(what or [], [*specs, *session.GROUPS], "operation")
     _known(backend or [], _backends(specs.values()), "backend")
     if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
         raise Mistake(f"device {device!r}: this machine has cpu{' and cuda' if torch.cuda.is_available() else ' only'}")
@@ -137,6 +139,47 @@ def bench(
     for path in report.write(found, out):
         console.print(f"wrote {path}", style="dim", highlight=False)
     raise typer.Exit(1 if found.failed else 0)
+
+
+@app.command("tune")
+def tune_command(
+    op: Annotated[list[str] | None, typer.Option("--op", help="Only this operation; repeat for more.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long to time each call.")] = 0.2,
+    out: Annotated[
+        Path | None, typer.Option(help="The table's file; by default the one that is read on import.")
+    ] = None,
+) -> None:
+    """Measure where our kernels beat stock torch on this CPU, for later runs to choose by. Can be interrupted."""
+    from nnzoo_fast import tables
+    from nnzoo_fast.tune import swept, tune
+
+    _known(op or [], swept(), "operation with a sweep")
+    if _extension._C is None:
+        raise Mistake(f"tune needs the compiled kernels: {_extension.part('_C').reason}")
+    path = out or tables.own_folder() / tables.Cpu.here().file_name
+    console = _console()
+    try:
+        with _progress(console) as advance:
+            found = tune(op or [], path, seconds, advance)
+    except OSError as error:
+        raise Mistake(f"can't write {path}: {error.strerror}") from None
+    console.print(_wins_table(found))
+    console.print(f"wrote {path}", style="dim", highlight=False)
+
+
+def _wins_table(sweep) -> Table:
+    from nnzoo_fast.tune import wins_from
+
+    table = _table(
+        "Where our kernels run on this CPU", "operation", "kind of call", "from multiply-adds", "ratio there"
+    )
+    for operation in sweep.points:
+        for kind, points in sweep.kinds(operation).items():
+            least = wins_from(points)
+            ratios = sorted(point.ratio for point in points if point.work >= (least or 0))
+            wins = "never" if least is None else f"{least:,}"
+            table.add_row(operation, kind, wins, f"{ratios[0]:.2f} to {ratios[-1]:.2f}")
+    return table
 
 
 def _known(names: Iterable[str], known: Iterable[str], kind: str) -> None:

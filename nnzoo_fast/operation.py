@@ -12,7 +12,7 @@ import torch
 from torch.compiler import is_compiling
 
 from nnzoo_fast import backends, registration
-from nnzoo_fast._compat import any_autocast_enabled, is_exporting
+from nnzoo_fast._compat import any_autocast_enabled, has_free_sizes, is_exporting
 from nnzoo_fast.autograd import make_function
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, Backend, BackendError, wants_gradients
 from nnzoo_fast.declined import DeclinedCalls
@@ -196,11 +196,13 @@ class Operation:
     def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None):
         if name is None and not self.compiles:
             return self.stock(*args)
-        # An exported program meets sizes that the example doesn't have: it asks at run time whether a kernel pays.
-        pick = self.supporting_row if is_exporting() else self.choose
+        training = wants_gradients(*tensors)
+        # A program with open sizes asks at run time whether a kernel pays, but for training, whose backward has to meet
+        # what its forward kept: there a threshold becomes a guard.
+        at_run_time = is_exporting() or (not training and is_compiling() and has_free_sizes(tensors))
+        pick = self.supporting_row if at_run_time else self.choose
         if tensors[0].device.type != "meta" and pick(args, name) is None:
             return self.stock(*args)
-        training = wants_gradients(*tensors)
         outputs = self.torch_op(*args, training)
         return self.result(outputs if isinstance(outputs, (tuple, list)) else (outputs,))
 

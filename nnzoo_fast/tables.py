@@ -1,75 +1,133 @@
-"""Where the packed GEMM beats stock torch, as measured: the shipped tables behind `pays`.
+"""Where our kernels beat stock torch on this CPU: the tables behind `pays`, which `nnzoo-fast tune` writes.
 
-Stock torch runs float32 and float64 products on MKL, which is near the peak of Intel CPUs and of AMD's Zen 4, but uses
-a third of Zen 5; bfloat16 goes to oneDNN, which, like the kernels here, multiplies in bfloat16 where the CPU can.
+A table names, for each kind of call of an operation, the work from which our kernel wins. Shipped tables lie in
+`measured/`, a file per CPU model; one that a user measured comes first. Where a CPU has no table, or kernels use
+another instruction set than it was measured with, each operation has a rule of its own.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from nnzoo_fast import _compat, _extension
-from nnzoo_fast.backends import Verdict
+from nnzoo_fast.backends import Verdict, wants_gradients
 
-FEW_ROWS = 16
-"""Up to so many rows the weight is streamed, not packed."""
+DTYPE_NAMES = {dtype: str(dtype).removeprefix("torch.") for dtype in _extension.DTYPE_CODES}
 
-FEW_ROWS_WEIGHT = 2**18
-"""With few rows, a weight of so many values: from here on 1.1 to 4.5 times stock torch's speed on Zen 4, inference and
-training; below, 0.5 to 0.9 times, since the call itself takes the time."""
+SHIPPED = Path(__file__).parent / "measured"
 
-WINS_FROM = {
-    ("AuthenticAMD", 26): 2**22,  # Zen 5: MKL at 28-38 % of peak; below, the call takes as long as the product
-    ("AuthenticAMD", 25): 2**28,  # Zen 4: 0.92x at 512^3, 1.06x at 1024^3, 1.14x at 2048^3 with 2 threads
-}
-"""By vendor and family: the multiply-adds from which a product of more than FEW_ROWS rows wins."""
-
-BF16_WINS_FROM = {
-    ("AuthenticAMD", 25): 0,  # Zen 4: 1.0x to 2.0x forward, 0.95x to 1.2x training, with 1 and 2 threads
-}
-"""The same for bfloat16 where both sides multiply in it."""
+MEMORY_BOUND = 8
+"""FLOPs for each byte of compulsory traffic under which a kernel waits for memory on any CPU that we know."""
 
 
-def identity(cpuinfo: str) -> tuple[str, int]:
-    """Vendor and family from the text of /proc/cpuinfo; ("", 0) where it doesn't say."""
-    vendor = re.search(r"^vendor_id\s*: (.*)$", cpuinfo, re.MULTILINE)
-    family = re.search(r"^cpu family\s*: (\d+)$", cpuinfo, re.MULTILINE)
-    return (vendor[1], int(family[1])) if vendor and family else ("", 0)
+@dataclass(frozen=True)
+class Cpu:
+    """A CPU as /proc/cpuinfo names it, and the instruction set that the kernels use on it."""
+
+    vendor: str
+    family: int
+    model: int
+    isa: str | None
+
+    @staticmethod
+    def of(cpuinfo: str, isa: str | None) -> Cpu:
+        """From the text of /proc/cpuinfo; where that says nothing, numbers are 0."""
+        vendor = re.search(r"^vendor_id\s*: (.*)$", cpuinfo, re.MULTILINE)
+        numbers = [re.search(rf"^{name}\s*: (\d+)$", cpuinfo, re.MULTILINE) for name in ("cpu family", "model")]
+        return Cpu(vendor[1] if vendor else "", *(int(found[1]) if found else 0 for found in numbers), isa)
+
+    @staticmethod
+    def here() -> Cpu:
+        path = Path("/proc/cpuinfo")
+        isa = None if _extension._C is None else _extension._C.isa()
+        return Cpu.of(path.read_text() if path.exists() else "", isa)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    @property
+    def file_name(self) -> str:
+        """`"AuthenticAMD-25-17-avx512.json"`."""
+        return f"{self.vendor or 'unknown'}-{self.family}-{self.model}-{self.isa}.json"
 
 
-def _cpuinfo() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text() if path.exists() else ""
+@dataclass(frozen=True)
+class Table:
+    """`wins_from[operation][kind]`: the work from which our kernel wins, None if it never does."""
+
+    cpu: Cpu
+    wins_from: dict[str, dict[str, int | None]]
+    source: str
+
+    @staticmethod
+    def read(path: Path) -> Table:
+        """
+        Raises:
+            ValueError: the file is no table.
+        """
+        try:
+            data = json.loads(path.read_text())
+            wins_from = {name: dict(entry["wins_from"]) for name, entry in data["operations"].items()}
+            return Table(Cpu(**data["cpu"]), wins_from, str(path))
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no table of `nnzoo-fast tune`: {type(error).__name__}: {error}") from None
 
 
-CPU = identity(_cpuinfo())
+def own_folder() -> Path:
+    """Where tables that the user measured lie: `$XDG_DATA_HOME/nnzoo_fast` or `~/.local/share/nnzoo_fast`."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "nnzoo_fast")
+
+
+def nearest(tables: Iterable[Table], cpu: Cpu) -> Table | None:
+    """The table of this CPU, else of the nearest model of its family with the same instruction set."""
+    related = [t for t in tables if (t.cpu.vendor, t.cpu.family, t.cpu.isa) == (cpu.vendor, cpu.family, cpu.isa)]
+    return min(related, key=lambda table: abs(table.cpu.model - cpu.model), default=None)
+
+
+def find(cpu: Cpu, forced: str | None = None) -> Table | None:
+    """The table for this CPU. `forced`, environment variable NNZOO_TABLE, is a table's file, or "none" for none.
+
+    Raises:
+        ValueError: a file that is no table.
+        OSError: `forced` can't be read.
+    """
+    if forced:
+        return None if forced == "none" else Table.read(Path(forced))
+    own = own_folder() / cpu.file_name
+    if own.is_file():
+        return Table.read(own)
+    return nearest(map(Table.read, sorted(SHIPPED.glob("*.json"))), cpu)
+
+
+TABLE = find(Cpu.here(), os.environ.get("NNZOO_TABLE"))
+
+
+def pays(operation: str, kind: str, work: int, rule: Verdict) -> Verdict:
+    """Whether a call of this `kind` and `work` is expected to beat stock torch here; `rule` where no table says."""
+    if TABLE is None or kind not in TABLE.wins_from.get(operation, {}):
+        return rule
+    least = TABLE.wins_from[operation][kind]
+    if least is None:
+        return False, f"{kind}: stock torch was as fast at every size measured on this CPU"
+    if work < least:
+        return False, f"{kind}: stock torch is as fast below {least} multiply-adds on this CPU"
+    return True, f"{kind}: measured to win from {least} multiply-adds on this CPU"
+
+
+def way(*tensors: torch.Tensor | None) -> str:
+    """`"training"` or `"forward"`, by whether autograd will ask for a gradient."""
+    return "training" if wants_gradients(*tensors) else "forward"
 
 
 def onednn_keeps_bf16() -> bool:
     """Whether oneDNN, behind torch's operators, has bfloat16 products on this CPU that the kernels here don't match."""
-    return _compat.CPU_MULTIPLIES_BF16 and not (_extension.MULTIPLIES_BF16 and CPU in BF16_WINS_FROM)
-
-
-def gemm_pays(rows: int, multiply_adds: int, dtype: torch.dtype, training: bool = False) -> Verdict:
-    """Whether a product of `rows` rows with so many multiply-adds is expected to beat stock torch on this CPU.
-
-    `training`: gradients are wanted.
-    """
-    if rows <= FEW_ROWS:
-        if multiply_adds < rows * FEW_ROWS_WEIGHT:
-            return False, f"a weight of under {FEW_ROWS_WEIGHT} values is multiplied in the time that a choice takes"
-        if rows == 1 and training:
-            return False, "the weight's gradient is an outer product: stock torch writes it as fast"
-        return True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked"
-    if dtype == torch.bfloat16 and onednn_keeps_bf16():
-        return False, "stock torch uses this CPU's bfloat16 instructions"
-    native = dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16
-    least = (BF16_WINS_FROM if native else WINS_FROM).get(CPU)
-    if least is None:
-        return False, "no measurements of this CPU are shipped: stock torch's GEMM is trusted"
-    if multiply_adds < least:
-        return False, f"below {least >> 20} million multiply-adds stock torch's GEMM is as fast on this CPU"
-    return True, "packed GEMM with bias and activation in the epilogue"
+    if not _compat.CPU_MULTIPLIES_BF16:
+        return False
+    return not _extension.MULTIPLIES_BF16 or not pays("linear", "bfloat16 wide forward", 2**40, (False, ""))[0]

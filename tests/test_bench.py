@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnzoo_fast import _extension, backends, charts, machine, recipes
-from nnzoo_fast.benchmark import models, ops, report, session, timing
+from nnzoo_fast.benchmark import layers, models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
@@ -296,3 +296,22 @@ def test_the_summary_does_not_hide_losses():
     text = report.summary(report.Report(Machine.here(), {}, {}, [row(2.0), row(0.5)]))
     assert "1.00 times" in text and "slower in 1" in text
     assert math.isclose(row(2.0).ratio.median, 2.0)
+
+
+TINY_LAYER = layers.Layer("tiny", lambda: torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.GELU()), (5, 8))
+
+
+@needs_kernels
+@pytest.mark.parametrize("work, candidates", [("forward", ["nnzoo_fast", "packed"]), ("training", ["nnzoo_fast"])])
+def test_a_layer_is_timed_against_its_stock_twin(work, candidates):
+    rows = list(layers.run(TINY_LAYER, work, FAST, ROOF))
+    assert [row.candidate for row in rows] == candidates
+    for row in rows:
+        assert row.checks == [] and row.peer == "eager" and row.ratio.median > 0
+        assert row.flops == 2 * 5 * 8 * 6 * (1 if work == "forward" else 3)
+
+
+def test_a_layer_that_computes_something_else_gets_no_number(monkeypatch):
+    monkeypatch.setattr(layers, "accelerate", lambda module: torch.nn.Sequential(module, torch.nn.Hardtanh(-0.1, 0.1)))
+    (row,) = layers.run(TINY_LAYER, "training", FAST, ROOF)
+    assert row.checks and row.ratio is None

@@ -1,36 +1,118 @@
-"""The shipped tables: which CPU this is, and what follows."""
+"""The tables behind `pays`: which CPU this is, which table it gets, and what follows."""
+
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
-from nnzoo_fast import _compat, _extension, tables
+from nnzoo_fast import _compat, _extension, ops, tables
+from nnzoo_fast.ops.linear.cpu import pays
 
 ZEN5 = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
+GENOA = tables.Cpu("AuthenticAMD", 25, 17, "avx512_bf16")
+
+
+def table(cpu=GENOA, **wins_from):
+    return tables.Table(cpu, wins_from, "made up")
 
 
 def test_the_cpu_is_read_from_cpuinfo():
-    assert tables.identity(ZEN5) == ("AuthenticAMD", 26)
-    assert tables.identity("CPU implementer : 0x41\n") == ("", 0)
+    assert tables.Cpu.of(ZEN5, "avx512") == tables.Cpu("AuthenticAMD", 26, 2, "avx512")
+    assert tables.Cpu.of("CPU implementer : 0x41\n", None) == tables.Cpu("", 0, 0, None)
+
+
+def test_the_nearest_model_of_the_family_stands_in():
+    raphael, milan = tables.Cpu("AuthenticAMD", 25, 97, "avx512_bf16"), tables.Cpu("AuthenticAMD", 25, 1, "avx2")
+    genoa, other = table(), table(tables.Cpu("AuthenticAMD", 25, 116, "avx512_bf16"))
+    assert tables.nearest([genoa, other], GENOA) is genoa
+    assert tables.nearest([genoa, other], raphael) is other
+    assert tables.nearest([genoa], milan) is None, "another instruction set is another machine"
+    assert tables.nearest([genoa], tables.Cpu("GenuineIntel", 6, 17, "avx512_bf16")) is None
+
+
+def test_a_users_table_comes_before_the_shipped_and_a_forced_one_before_both(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert tables.find(GENOA).source.startswith(str(tables.SHIPPED))
+    data = {"cpu": GENOA.as_dict(), "operations": {"linear": {"wins_from": {"a": 1}, "points": []}}}
+    own = tables.own_folder() / GENOA.file_name
+    own.parent.mkdir()
+    own.write_text(json.dumps(data))
+    assert tables.find(GENOA).wins_from == {"linear": {"a": 1}}
+    data["operations"]["linear"]["wins_from"] = {"b": None}
+    (tmp_path / "forced.json").write_text(json.dumps(data))
+    assert tables.find(GENOA, str(tmp_path / "forced.json")).wins_from == {"linear": {"b": None}}
+    assert tables.find(GENOA, "none") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cpu": {}, "operations": {}}', '{"operations": {"linear": 1}}'])
+def test_a_file_that_is_no_table(text, tmp_path):
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(ValueError, match="is no table of `nnzoo-fast tune`"):
+        tables.Table.read(tmp_path / "table.json")
+
+
+def test_the_environment_variable_is_obeyed_on_import(tmp_path):
+    def imported(value):
+        program = "from nnzoo_fast import tables; print(tables.TABLE)"
+        environment = {**os.environ, "NNZOO_TABLE": value}
+        return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+
+    assert imported("none").stdout.strip() == "None"
+    absent = imported(str(tmp_path / "absent.json"))
+    assert absent.returncode != 0 and "absent.json" in absent.stderr
 
 
 @pytest.mark.parametrize(
-    "cpu, native, ours, rows, work, dtype, expected",
+    "least, work, rule, expected",
     [
-        (("AuthenticAMD", 26), True, True, 512, 2**22, torch.float32, True),
-        (("AuthenticAMD", 26), True, True, 512, 2**20, torch.float32, False),
-        (("AuthenticAMD", 25), True, True, 512, 2**20, torch.float32, False),
-        (("AuthenticAMD", 25), True, True, 512, 2**30, torch.float32, True),
-        (("GenuineIntel", 6), True, True, 512, 2**30, torch.float32, False),
-        (("GenuineIntel", 6), True, True, 4, 2**20, torch.float32, True),
-        (("AuthenticAMD", 25), True, True, 512, 2**20, torch.bfloat16, True),
-        (("AuthenticAMD", 25), True, False, 512, 2**30, torch.bfloat16, False),
-        (("AuthenticAMD", 26), True, True, 512, 2**30, torch.bfloat16, False),
-        (("AuthenticAMD", 26), False, False, 512, 2**30, torch.bfloat16, True),
+        ({"a": 100}, 99, True, False),
+        ({"a": 100}, 100, False, True),
+        ({"a": None}, 10**12, True, False),
+        ({"b": 0}, 100, True, True),
+        ({"b": 0}, 100, False, False),
     ],
 )
-def test_the_gemm_is_chosen_where_it_was_measured_to_win(monkeypatch, cpu, native, ours, rows, work, dtype, expected):
-    monkeypatch.setattr(tables, "CPU", cpu)
-    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", native)
-    monkeypatch.setattr(_extension, "MULTIPLIES_BF16", ours)
-    pays, reason = tables.gemm_pays(rows, work, dtype)
-    assert pays is expected and reason
+def test_a_measured_kind_goes_by_the_table_and_any_other_by_the_rule(monkeypatch, least, work, rule, expected):
+    monkeypatch.setattr(tables, "TABLE", table(linear=least))
+    assert tables.pays("linear", "a", work, (rule, "rule"))[0] is expected
+    monkeypatch.setattr(tables, "TABLE", None)
+    assert tables.pays("linear", "a", work, (rule, "rule"))[0] is rule
+
+
+@pytest.mark.parametrize(
+    "rows, features, training, expected",
+    [(512, 1024, False, False), (4, 1024, False, True), (4, 64, False, False), (1, 1024, True, False)],
+)
+def test_linear_without_a_table(monkeypatch, rows, features, training, expected):
+    monkeypatch.setattr(tables, "TABLE", None)
+    input, weight = torch.zeros(rows, features), torch.zeros(features, features, requires_grad=training)
+    assert pays(input, weight, None, "none")[0] is expected
+
+
+@pytest.mark.parametrize(
+    "torch_multiplies, ours_multiply, least, expected",
+    [(False, False, None, False), (True, False, 0, True), (True, True, 0, False), (True, True, None, True)],
+)
+def test_where_onednn_keeps_bfloat16(monkeypatch, torch_multiplies, ours_multiply, least, expected):
+    monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", torch_multiplies)
+    monkeypatch.setattr(_extension, "MULTIPLIES_BF16", ours_multiply)
+    monkeypatch.setattr(tables, "TABLE", table(linear={"bfloat16 wide forward": least}))
+    assert tables.onednn_keeps_bf16() is expected
+
+
+def test_the_choice_adds_no_recompilation(monkeypatch):
+    """Twenty shapes on both sides of a threshold: stock torch's own two graphs, of fixed and then of free sizes."""
+    monkeypatch.setattr(
+        tables, "TABLE", table(linear=dict.fromkeys(("float32 narrow forward", "float32 wide forward"), 2**14))
+    )
+    counter = CompileCounter()
+    compiled = torch.compile(ops.linear, backend=counter, fullgraph=True)
+    weight = torch.randn(32, 24)
+    for rows in range(17, 37):
+        input = torch.randn(rows, 24)
+        torch.testing.assert_close(compiled(input, weight), torch.nn.functional.linear(input, weight))
+    assert counter.frame_count == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from nnzoo_fast.spec import BenchCase, Call, Maker, OpSpec, outputs_of
 AUTOMATIC = "nnzoo_fast"
 """Our candidate when no backend is asked for: whatever the library chooses."""
 
-EAGER, COMPILED = "eager", "torch.compile"
+EAGER, COMPILED, ZENTORCH = "eager", "torch.compile", "zentorch"
 FORWARD, TRAINING = "forward", "training"
 COLD, HOT = "cold", "hot"
 MOST_COPIES = 64
@@ -108,14 +110,27 @@ def run(job: Job, settings: Settings, roof: Roof) -> list[Row]:
     if settings.compile:
         torch.compiler.reset()
         candidates[COMPILED] = torch.compile(job.spec.stock, dynamic=False)
+    if zentorch_is_peer(settings, job.work):
+        candidates[ZENTORCH] = torch.compile(job.spec.stock, dynamic=False, backend="zentorch")
     candidates |= job.spec.peers
     if settings.every:
         candidates |= {f"variant {name}": function for name, function in job.spec.variants.items()}
     calls = inputs(job, settings.device)
-    runners = {name: runner(function, calls, job.work) for name, function in candidates.items()}
+    # zentorch reorders weights where they lie
+    own = {ZENTORCH: [_copy(call) for call in calls]} if ZENTORCH in candidates else {}
+    runners = {name: runner(function, own.get(name, calls), job.work) for name, function in candidates.items()}
     timings, failures = interleave(runners, settings.seconds, device=settings.device)
-    peers = [name for name in (EAGER, COMPILED, *job.spec.peers) if name in timings]
+    peers = [name for name in (EAGER, COMPILED, ZENTORCH, *job.spec.peers) if name in timings]
     return [_row(job, settings, roof, name, timings, failures, peers) for name in _ours(job, settings)]
+
+
+def zentorch_is_peer(settings: Settings, work: str) -> bool:
+    """AMD's compiler backend knows inference on CPUs only."""
+    wanted = settings.compile and work == FORWARD and settings.device == "cpu"
+    if not wanted or importlib.util.find_spec(ZENTORCH) is None:
+        return False
+    importlib.import_module(ZENTORCH)
+    return True
 
 
 def inputs(job: Job, device: str) -> list[Call]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import torch
 
 from nnzoo_fast.allocator import tune_allocator
-from nnzoo_fast.benchmark import models, ops
+from nnzoo_fast.benchmark import layers, models, ops
 from nnzoo_fast.benchmark.ops import Job, Settings
 from nnzoo_fast.benchmark.report import Report
 from nnzoo_fast.benchmark.timing import pinned
@@ -16,17 +16,16 @@ from nnzoo_fast.machine import Machine, measure_roof
 from nnzoo_fast.spec import all_specs
 from nnzoo_fast.verify import short
 
-MODELS = "models"
-"""The name that stands for every model of the zoo."""
+GROUPS = {"layers": layers.all_rows, "models": models.all_rows}
+"""Names that stand for whole layers, and for every model of the zoo, and what times them."""
 
 Progress = Callable[[int, int, str], None]
 """Called with how many jobs are done, how many there are, and the name of the next."""
 
 
 def run(names: Sequence[str], settings: Settings, progress: Progress) -> Report:
-    """Times what is named, operations or `MODELS`; by default every operation, with `settings.every` the models too."""
+    """Times what is named, operations or `GROUPS`; by default every operation, with `settings.every` the groups too."""
     found = all_specs()
-    with_models = MODELS in names or (settings.every and not names)
     specs = [spec for name, spec in found.items() if name in names or not names]
     dtypes = {dtype: None for spec in specs for dtype in (spec.dtypes if settings.every else spec.dtypes[:1])}
     tuned = tune_allocator()
@@ -37,8 +36,9 @@ def run(names: Sequence[str], settings: Settings, progress: Progress) -> Report:
         for number, job in enumerate(planned):
             progress(number, len(planned), str(job))
             rows += ops.run(job, settings, roofs[job.dtype])
-        if with_models:
-            rows += models.all_rows(settings, roofs[torch.float32], progress)
+        for name, all_rows in GROUPS.items():
+            if name in names or (settings.every and not names):
+                rows += all_rows(settings, roofs[torch.float32], progress)
         progress(len(planned), len(planned), "done")
     used = {**asdict(settings), "pinned": is_pinned, "allocator_tuned": tuned}
     return Report(Machine.here(), {short(dtype): roof for dtype, roof in roofs.items()}, used, rows)

@@ -105,9 +105,15 @@ def test_float32_goes_where_it_was_measured_to_win(monkeypatch):
         weight = torch.zeros(out, channels // groups, kernel, kernel)
         return nnzoo_fast.explain(conv, input, weight, None, 1, kernel // 2, 1, groups).chosen
 
-    monkeypatch.setattr(tables, "CPU", ("AuthenticAMD", 25))
+    wins_from = {
+        "float32 1x1 2d forward": 2**25,
+        "float32 small groups 2d forward": 0,
+        "float32 dense 2d forward": None,
+    }
+    monkeypatch.setattr(tables, "TABLE", tables.Table(tables.Cpu.here(), {"conv": wins_from}, "made up"))
     assert chosen(64, 64, 1) == chosen(64, 64, 3, groups=64) == chosen(64, 64, 3, groups=16) == "cpu"
     assert chosen(64, 64, 1, layout=torch.channels_last) == chosen(64, 64, 3) == chosen(64, 64, 1, size=8) == "torch"
     assert chosen(64, 64, 1) == "cpu", "a call that was declined channels-last is not remembered for other layouts"
-    monkeypatch.setattr(tables, "CPU", ("GenuineIntel", 6))
+    monkeypatch.setattr(tables, "TABLE", None)
     assert chosen(64, 64, 1, size=63) == "torch"
+    assert chosen(64, 64, 3, groups=64, size=63) == "cpu", "bound by memory on any CPU"

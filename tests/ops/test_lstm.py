@@ -373,6 +373,10 @@ def test_cells_one_after_another_are_the_sequence():
     assert_same([*hx, hx[0]], [h[0], c[0], output[-1]])
 
 
+def measured(kind, least):
+    return tables.Table(tables.Cpu.here(), {"linear": {kind: least}}, "made up")
+
+
 def test_bf16_inference_goes_where_the_cpu_multiplies_bf16(monkeypatch):
     layer, input = nn.LSTM(4, 6).bfloat16(), torch.randn(5, 3, 4).bfloat16()
     packed = pack_sequence(sequences(torch.bfloat16), enforce_sorted=False)
@@ -382,13 +386,13 @@ def test_bf16_inference_goes_where_the_cpu_multiplies_bf16(monkeypatch):
             return nnzoo_fast.explain(layer, input).chosen
 
     monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", True)
-    monkeypatch.setattr(tables, "CPU", ("AuthenticAMD", 25))
+    monkeypatch.setattr(tables, "TABLE", measured("bfloat16 wide forward", 0))
     monkeypatch.setattr(_extension, "MULTIPLIES_BF16", False)
     assert chosen(layer, input) == "torch"
     assert chosen(layer, input, grad=True) == chosen(layer, packed) == chosen(layer.float(), input.float()) == "cpu"
     monkeypatch.setattr(_extension, "MULTIPLIES_BF16", True)
     assert chosen(layer.bfloat16(), input) == "cpu"
-    monkeypatch.setattr(tables, "CPU", ("GenuineIntel", 6))
+    monkeypatch.setattr(tables, "TABLE", None)
     assert chosen(layer, input) == "torch"
     monkeypatch.setattr(_compat, "CPU_MULTIPLIES_BF16", False)
     assert chosen(layer, input) == "cpu"

@@ -8,39 +8,39 @@ from nnzoo_fast import _extension, tables
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.conv.outputs import allocate
 
-MEASURED = {("AuthenticAMD", 25)}
-"""Vendor and family of the CPUs on which float32 was compared with oneDNN."""
+FEW_CHANNELS = 64
+"""Input channels of a group below which a tap is a short product."""
 
 
 def supports(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
     return cpu_supports(input, "conv_forward")
 
 
-def pays(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
-    """Zen 4, forward and training, one thread and two, against oneDNN (float64: torch's own im2col)."""
+def kind_of(input, weight, bias, stride, padding, dilation, groups) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its multiply-adds."""
     per_group, *kernel = weight.shape[1:]
-    depthwise = groups > 1 and per_group == 1
-    if input.dtype == torch.float64:
-        if depthwise or (per_group >= 64 and max(kernel) > 1):
-            return True, "stock torch writes the im2col matrix in float64: 1.2 times our time, depthwise 2.8 to 5"
-        return False, "few products for each value: stock torch's float64 convolution is as fast"
-    if input.dtype == torch.bfloat16:
-        if depthwise:
-            return True, "depthwise planes stay in the first-level cache: 1.1 to 1.3 times as fast as oneDNN"
-        return False, "oneDNN uses the CPU's bfloat16 instructions: twice as fast"
-    if tables.CPU not in MEASURED:
-        return False, "no measurements of this CPU are shipped: oneDNN is trusted"
-    if not input.is_contiguous():
-        return False, "oneDNN reads channels-last images without reordering them"
+    if groups > 1:
+        shape = "depthwise" if per_group == 1 else "small groups" if per_group <= 8 else "groups"
+    elif max(kernel) == 1:
+        shape = "1x1"
+    else:
+        shape = "stem" if per_group <= 4 else "few channels" if per_group < FEW_CHANNELS else "dense"
+    layout = "" if input.is_contiguous() else " channels-last"
+    kind = f"{tables.DTYPE_NAMES[input.dtype]} {shape} {len(kernel)}d{layout} {tables.way(input, weight, bias)}"
     # Every output position meets the whole weight.
-    products = input.shape[0] * math.prod(input.shape[2:]) // math.prod(stride) * math.prod(weight.shape)
-    if depthwise and products >= 2**18:
-        return True, "depthwise planes stay in the first-level cache: 1.0 to 1.6 times as fast as oneDNN"
-    if groups > 1 and per_group <= 8 and products >= 2**20:
-        return True, "few channels a group: 1.4 to 1.7 times as fast as oneDNN"
-    if max(kernel) == 1 and groups == 1 and products >= 2**25:
-        return True, "1x1: a product that reads the image in place, 1.0 to 1.3 times as fast as oneDNN"
-    return False, "oneDNN's direct convolution is as near to the FMA peak, or nearer"
+    return kind, input.shape[0] * math.prod(input.shape[2:]) // math.prod(stride) * math.prod(weight.shape)
+
+
+def pays(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+    kind, work = kind_of(input, weight, bias, stride, padding, dilation, groups)
+    taps = math.prod(weight.shape[1:])  # multiply-adds for each value that is read and written
+    if input.dtype == torch.float64:
+        rule = True, "stock torch writes the im2col matrix in float64"
+    elif taps < input.dtype.itemsize * tables.MEMORY_BOUND and groups > 1:
+        rule = True, "bound by memory: planes stay in the first-level cache"
+    else:
+        rule = False, "no measurements of this CPU are at hand: oneDNN's direct convolution is trusted"
+    return tables.pays("conv", kind, work, rule)
 
 
 def in_three(values, filler: int) -> tuple[int, ...]:

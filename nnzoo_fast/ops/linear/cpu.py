@@ -5,18 +5,22 @@ import math
 
 import torch
 
-from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
+from nnzoo_fast import _extension, tables
+from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.ops.linear.reference import ACTIVATIONS
-from nnzoo_fast.tables import FEW_ROWS, gemm_pays
 
 RUNGS = ("loops", "vectors", "tiles", "blocks", "threads")
 """The ladder below the packed product, simplest first: the `LinearRung`s of csrc/ops/linear/linear.h."""
 
-BF16_TRAINS_FROM = 192
-"""In and out features of a bfloat16 layer that trains as fast as on oneDNN: 0.91 to 0.97 times its speed with 64 to
-160, 1.0 and more from here on (Zen 4, one thread)."""
+FEW_ROWS = 16
+"""Up to so many rows the weight is streamed, not packed."""
+
+FEW_ROWS_WEIGHT = 2**18
+"""With few rows, a weight of so many values keeps the memory busy for longer than the call itself takes."""
+
+NARROW = 192
+"""In or out features below which a training step spends as long packing as multiplying."""
 
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
@@ -25,12 +29,26 @@ def supports(input, weight, bias, activation) -> Verdict:
     return cpu_supports(input, "linear_forward")
 
 
-def pays(input, weight, bias, activation) -> Verdict:
+def kind_of(input, weight, bias, activation) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its multiply-adds (with few rows, those of one)."""
     rows = math.prod(input.shape[:-1])  # Size.numel() would fix the sizes of a traced call
-    training = wants_gradients(input, weight, bias)
-    if training and input.dtype == torch.bfloat16 and rows > FEW_ROWS and min(weight.shape) < BF16_TRAINS_FROM:
-        return False, f"bfloat16 gradients of fewer than {BF16_TRAINS_FROM} features cost more to pack than to multiply"
-    return gemm_pays(rows, rows * weight.numel(), input.dtype, training)
+    size = "narrow" if min(weight.shape) < NARROW else "wide"
+    if rows <= FEW_ROWS:
+        size = "one row" if rows == 1 else "few rows"
+    fused = "" if activation == "none" else " activation"
+    kind = f"{tables.DTYPE_NAMES[input.dtype]} {size}{fused} {tables.way(input, weight, bias)}"
+    return kind, weight.numel() if rows <= FEW_ROWS else rows * weight.numel()
+
+
+def pays(input, weight, bias, activation) -> Verdict:
+    kind, work = kind_of(input, weight, bias, activation)
+    streams = "row" in kind and work >= FEW_ROWS_WEIGHT and not kind.endswith("one row training")
+    rule = (
+        (True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked")
+        if streams
+        else (False, f"{kind}: no measurements of this CPU are at hand, stock torch's GEMM is trusted")
+    )
+    return tables.pays("linear", kind, work, rule)
 
 
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,46 @@
+"""The calls of `conv` that `nnzoo-fast tune` measures: each kind of kernel, small images to large batches."""
+
+from nnzoo_fast.ops.conv.cpu import kind_of
+from nnzoo_fast.ops.conv.spec import sample
+
+__all__ = ["SWEEP", "kind_of"]
+
+
+def swept(name, batch, in_channels, size, out_channels, kernel, groups=1, stride=1, channels_last=False):
+    pad = [k // 2 for k in kernel]
+    shapes = (batch, in_channels, *size), (out_channels, in_channels // groups, *kernel)
+    id = f"{name} B{batch} {'x'.join(map(str, size))}{' channels-last' if channels_last else ''}"
+    options = {"stride": stride, "padding": pad, "groups": groups, "channels_last": channels_last}
+    return sample(id, *shapes, **options)
+
+
+IMAGES = [(1, (14, 14)), (2, (28, 28)), (8, (56, 56))]
+TWO = [
+    ("1x1 64-256", 64, 256, (1, 1), 1, 1),
+    ("1x1 256-64", 256, 64, (1, 1), 1, 1),
+    ("1x1 256-512 stride 2", 256, 512, (1, 1), 1, 2),
+    ("3x3 64-64", 64, 64, (3, 3), 1, 1),
+    ("3x3 128-128 stride 2", 128, 128, (3, 3), 1, 2),
+    ("3x3 16-32", 16, 32, (3, 3), 1, 1),
+    ("7x7 3-64 stride 2", 3, 64, (7, 7), 1, 2),
+    ("5x5 1-6", 1, 6, (5, 5), 1, 1),
+    ("3x3 depthwise 192", 192, 192, (3, 3), 192, 1),
+    ("5x5 depthwise 96 stride 2", 96, 96, (5, 5), 96, 2),
+    ("3x3 32 groups of 4", 128, 128, (3, 3), 32, 1),
+    ("3x3 4 groups of 32", 128, 128, (3, 3), 4, 1),
+]
+LENGTHS = [(1, (256,)), (4, (1024,)), (16, (4096,))]
+VOLUMES = [(1, (8, 8, 8)), (1, (16, 16, 16)), (2, (32, 32, 32))]
+
+SWEEP = [
+    *(
+        swept(name, batch, in_channels, size, out_channels, kernel, groups, stride, channels_last)
+        for channels_last in (False, True)
+        for name, in_channels, out_channels, kernel, groups, stride in TWO
+        for batch, size in IMAGES
+    ),
+    *(swept("k9 64-64", batch, 64, size, 64, (9,)) for batch, size in LENGTHS),
+    *(swept("k3 depthwise 256", batch, 256, size, 256, (3,), groups=256) for batch, size in LENGTHS),
+    *(swept("3x3x3 16-32", batch, 16, size, 32, (3, 3, 3)) for batch, size in VOLUMES),
+    *(swept("3x3x3 depthwise 32", batch, 32, size, 32, (3, 3, 3), groups=32) for batch, size in VOLUMES),
+]

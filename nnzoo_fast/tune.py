@@ -1,0 +1,205 @@
+"""`nnzoo-fast tune`: measures where our kernels beat stock torch on this CPU, and writes the table that `pays` reads.
+
+An op folder's `sweep.py` gives calls from small to large, `SWEEP`, and says what kind a table files one under and how
+much work it is: `kind_of(*args)` of the operation's arguments. Every call is timed in every dtype, forward and
+training, on one thread and on all, against stock torch in one process. A point is written to the file as soon as it is
+measured, so an interrupted sweep goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import json
+import math
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from nnzoo_fast import machine, ops, tables
+from nnzoo_fast.benchmark.ops import COLD, FORWARD, TRAINING, Job, inputs, runner
+from nnzoo_fast.benchmark.timing import Ratio, interleave, pinned
+from nnzoo_fast.explain import reached_by
+from nnzoo_fast.spec import BenchCase, OpSpec, Sample, all_specs
+
+TOLERATED = 0.95
+"""The least ratio of a single point from where a kernel is said to win: as fast, within what timings scatter."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement: stock torch's time over ours for a call of this kind and work. `task` tells points apart."""
+
+    task: str
+    kind: str
+    work: int
+    ratio: float
+
+
+def wins_from(points: Iterable[Point]) -> int | None:
+    """The least work from which no point is slower than stock torch and their geometric mean is not; None: nowhere."""
+    ratios = defaultdict(list)
+    for point in points:
+        ratios[point.work].append(point.ratio)
+    least, above = None, []
+    for work in sorted(ratios, reverse=True):
+        if min(ratios[work]) < TOLERATED:
+            break
+        above += ratios[work]
+        if math.prod(above) >= 1:
+            least = work
+    return least
+
+
+@dataclass
+class Sweep:
+    """What has been measured so far, and the file that keeps it.
+
+    Args:
+        measured_on: the machine and versions; points of other ones don't mix with these.
+        points: by operation.
+    """
+
+    path: Path
+    cpu: tables.Cpu
+    measured_on: dict
+    points: dict[str, list[Point]] = field(default_factory=dict)
+
+    @staticmethod
+    def resume(path: Path) -> Sweep:
+        """The sweep that `path` holds, if it was measured here with these versions; else an empty one."""
+        sweep = Sweep(path, tables.Cpu.here(), _identity())
+        if path.is_file():
+            data = json.loads(path.read_text())
+            if data.get("measured_on") == sweep.measured_on and data.get("cpu") == sweep.cpu.as_dict():
+                for name, entry in data["operations"].items():
+                    sweep.points[name] = [Point(*values) for values in entry["points"]]
+        return sweep
+
+    def add(self, operation: str, point: Point) -> None:
+        self.points.setdefault(operation, []).append(point)
+        self.write()
+
+    def kinds(self, operation: str) -> dict[str, list[Point]]:
+        found = defaultdict(list)
+        for point in self.points.get(operation, []):
+            found[point.kind].append(point)
+        return dict(sorted(found.items()))
+
+    def write(self) -> None:
+        """In one step, so that nobody reads half a table."""
+        operations = {
+            name: {
+                "wins_from": {kind: wins_from(points) for kind, points in self.kinds(name).items()},
+                "points": [[point.task, point.kind, point.work, point.ratio] for point in self.points[name]],
+            }
+            for name in sorted(self.points)
+        }
+        data = {"cpu": self.cpu.as_dict(), "measured_on": self.measured_on, "operations": operations}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".json")
+        with os.fdopen(handle, "w") as file:
+            file.write(_one_point_a_line(data))
+        os.chmod(name, 0o644)
+        os.replace(name, self.path)
+
+
+def _one_point_a_line(data: dict) -> str:
+    text = json.dumps(data, indent=1)
+    for entry in data["operations"].values():
+        text = text.replace(
+            json.dumps(entry["points"], indent=1).replace("\n", "\n   "),
+            "[\n" + ",\n".join(f"    {json.dumps(point)}" for point in entry["points"]) + "\n   ]",
+        )
+    return text + "\n"
+
+
+def _identity() -> dict:
+    here = machine.Machine.here()
+    return {"cpu": here.cpu, "cores": here.cores, "threads": here.threads, "versions": here.versions}
+
+
+def swept() -> dict[str, ModuleType]:
+    """The `sweep` module of every op folder that has one."""
+    names = {name: f"{ops.__name__}.{name}.sweep" for name in all_specs()}
+    return {
+        name: importlib.import_module(path)
+        for name, path in names.items()
+        if importlib.util.find_spec(path) is not None
+    }
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call to time, in one dtype and way, on so many threads."""
+
+    job: Job
+    threads: int
+
+    def __str__(self) -> str:
+        job = self.job
+        return f"{job.case.id} {tables.DTYPE_NAMES[job.dtype]} {job.work} {self.threads}"
+
+
+def tasks(spec: OpSpec, samples: Iterable[Sample]) -> Iterator[Task]:
+    for sample in samples:
+        for dtype in spec.dtypes:
+            for work in (FORWARD, TRAINING):
+                for threads in sorted({1, torch.get_num_threads()}):
+                    yield Task(Job(spec, BenchCase(sample.id, sample.make, 0, 0), dtype, work, COLD), threads)
+
+
+def measure(task: Task, kind_of: Callable[..., tuple[str, int]], seconds: float) -> Point | None:
+    """Times one call; None if our kernel can't run it."""
+    job = task.job
+    before = torch.get_num_threads()
+    torch.set_num_threads(task.threads)
+    try:
+        calls = inputs(job, "cpu")
+        with torch.set_grad_enabled(job.work == TRAINING):
+            operation, values, _ = reached_by(job.spec.function, *calls[0].args, **calls[0].kwargs)
+            kernel = operation.table[0]
+            if not kernel.supports(*values)[0]:
+                return None
+            kind, work = kind_of(*values)
+        ours = functools.partial(job.spec.function, backend=kernel.name)
+        candidates = {"ours": ours, "stock": job.spec.stock}
+        runners = {name: runner(function, calls, job.work) for name, function in candidates.items()}
+        timings, failures = interleave(runners, seconds)
+        if failures:
+            raise RuntimeError(f"{job.spec.name} {task}: {failures}")
+        return Point(str(task), kind, int(work), round(Ratio.of(timings["ours"], timings["stock"]).median, 3))
+    finally:
+        torch.set_num_threads(before)
+
+
+def tune(names: Iterable[str], path: Path, seconds: float, advance: Callable[[int, int, str], None]) -> Sweep:
+    """Measures what `path` doesn't hold yet of these operations (all that have a sweep, if there are none).
+
+    Args:
+        seconds: how long to time each call.
+        advance: told the number of calls done, of all, and what comes next.
+    """
+    names, specs, modules = set(names), all_specs(), swept()
+    sweep = Sweep.resume(path)
+    known = {(name, point.task) for name, points in sweep.points.items() for point in points}
+    todo = [
+        (name, task, module.kind_of)
+        for name, module in modules.items()
+        if name in names or not names
+        for task in tasks(specs[name], module.SWEEP)
+        if (name, str(task)) not in known
+    ]
+    with pinned():
+        for number, (name, task, kind_of) in enumerate(todo):
+            advance(number, len(todo), f"{name} {task}")
+            if (point := measure(task, kind_of, seconds)) is not None:
+                sweep.add(name, point)
+    return sweep

@@ -1,0 +1,119 @@
+"""`nnzoo-fast tune`: what follows from measurements, and a sweep that can stop anywhere."""
+
+import json
+
+import pytest
+import torch
+
+from nnzoo_fast import cli, tables, tune
+from nnzoo_fast.explain import reached_by
+from nnzoo_fast.ops.linear.cpu import kind_of
+from nnzoo_fast.spec import Call, Maker, OpSpec, Sample, all_specs
+from nnzoo_fast.tune import Point, Sweep, wins_from
+
+
+def points(*pairs):
+    return [Point(str(number), "a", work, ratio) for number, (work, ratio) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize(
+    "measured, least",
+    [
+        ([], None),
+        ([(10, 0.5), (100, 1.2), (1000, 1.5)], 100),
+        ([(10, 1.1), (100, 1.2)], 10),
+        ([(10, 1.5), (100, 0.9), (1000, 1.5)], 1000),
+        ([(10, 2.0), (100, 2.0), (1000, 0.9)], None),
+        ([(100, 0.96), (1000, 1.1)], 100),
+        ([(100, 0.96), (1000, 1.01)], 1000),
+        ([(100, 0.96), (1000, 0.99)], None),
+        ([(100, 1.5), (100, 0.9), (1000, 1.1)], 1000),
+        ([(1000, 1.1), (100, 1.1), (10, 0.2)], 100),
+    ],
+)
+def test_a_kernel_wins_from_where_no_larger_call_loses(measured, least):
+    assert wins_from(points(*measured)) == least
+
+
+@pytest.fixture
+def small_sweep(monkeypatch):
+    """Two calls of `linear` in place of the hundreds, without training."""
+
+    def sample(rows):
+        return Sample(f"{rows} rows", lambda m: Call((m.normal(rows, 8), m.normal(6, 8))))
+
+    class Linear:
+        SWEEP = [sample(20), sample(40)]
+        kind_of = staticmethod(kind_of)
+
+    monkeypatch.setattr(tune, "swept", lambda: {"linear": Linear})
+    monkeypatch.setattr(tune, "tasks", lambda *args, every=tune.tasks: list(every(*args))[::6])
+    return Linear
+
+
+def test_a_sweep_goes_on_where_it_stopped(small_sweep, monkeypatch, tmp_path):
+    path, seen = tmp_path / "deep" / "table.json", []
+
+    def stop_after_two(done, total, label):
+        seen.append(label)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune.tune([], path, 0.0, stop_after_two)
+    assert len(Sweep.resume(path).points["linear"]) == 2
+    rest = []
+    found = tune.tune([], path, 0.0, lambda done, total, label: rest.append(label))
+    tasks = [point.task for point in found.points["linear"]]
+    assert len(tasks) == len(set(tasks)) == 2 + len(rest)
+    assert rest[0] == seen[2]
+    assert tune.tune([], path, 0.0, pytest.fail).points == found.points, "all is there already"
+    assert tables.Table.read(path).cpu == tables.Cpu.here()
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(tune, "_identity", lambda: {"versions": "of another day"})
+    assert Sweep.resume(path).points == {}, "points of other versions don't mix"
+    assert torch.get_num_threads() == threads
+
+
+def test_points_take_a_line_each(small_sweep, tmp_path):
+    tune.tune([], tmp_path / "table.json", 0.0, lambda *_: None)
+    text = (tmp_path / "table.json").read_text()
+    data = json.loads(text)["operations"]["linear"]
+    assert sum("rows float" in line or "rows bfloat" in line for line in text.splitlines()) == len(data["points"])
+    assert set(data["wins_from"]) == {point[1] for point in data["points"]}
+    assert list(tmp_path.iterdir()) == [tmp_path / "table.json"]
+
+
+def test_a_call_that_a_kernel_cannot_run_is_left_out(small_sweep):
+    spec = all_specs()["linear"]
+    half = OpSpec("linear", spec.function, spec.stock, [], dtypes=(torch.float16,))
+    (task, *_) = tune.tasks(half, small_sweep.SWEEP)
+    assert tune.measure(task, kind_of, 0.0) is None
+
+
+@pytest.mark.parametrize("name", sorted(tune.swept()))
+def test_calls_of_a_sweep_are_told_apart_and_reach_their_operation(name):
+    module = tune.swept()[name]
+    assert len({sample.id for sample in module.SWEEP}) == len(module.SWEEP)
+    call = module.SWEEP[0].make(Maker())
+    operation, values, _ = reached_by(all_specs()[name].function, *call.args, **call.kwargs)
+    kind, work = module.kind_of(*values)
+    assert operation.name == name and kind.startswith("float32 ") and kind.endswith(" training") and work > 0
+
+
+def test_the_command(small_sweep, tmp_path, capsys):
+    out = tmp_path / "table.json"
+    with pytest.raises(SystemExit) as left:
+        cli.main(["tune", "--op", "linear", "--seconds", "0", "--out", str(out)])
+    assert left.value.code == 0 and out.exists()
+    assert "float32 narrow forward" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, message", [(["--op", "liner"], "linear"), (["--out", "/proc/x/t.json"], "can't write")]
+)
+def test_wrong_use_of_the_command(small_sweep, words, message, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["tune", "--seconds", "0", *words])
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
