@@ -55,9 +55,7 @@ class Direction(layers.Direction):
         tensors = tuple(map(address, (input, h0, c0, output, h_n, c_n, gates, cells)))
         _extension._C.lstm_forward(self.shape, self.weight_addresses, tensors, output.stride(0))
 
-    def backward(
-        self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add
-    ) -> None:
+    def backward(self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add) -> None:
         tensors = (input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n)
         _extension._C.lstm_backward(
             self.shape,

@@ -42,9 +42,7 @@ class Direction:
         None."""
         raise NotImplementedError
 
-    def backward(
-        self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add
-    ) -> None:
+    def backward(self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add) -> None:
         """Fills `into`: the gradients of input, w_ih, w_hh, bias, w_hr, h0 and c0, None where not wanted.
 
         With `add` the gradient of the input is added to what stands there.
