@@ -47,7 +47,7 @@ def small_sweep(monkeypatch):
         kind_of = staticmethod(kind_of)
 
     monkeypatch.setattr(tune, "swept", lambda: {"linear": Linear})
-    monkeypatch.setattr(tune, "tasks", lambda *args, every=tune.tasks: list(every(*args))[::6])
+    monkeypatch.setattr(tune, "tasks", lambda *args, every=tune.tasks: list(every(*args))[::3])
     return Linear
 
 

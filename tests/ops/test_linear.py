@@ -113,8 +113,16 @@ def test_exported_with_dynamic_leading_sizes():
         torch.testing.assert_close(exported(input), layer(input))
 
 
-def test_narrow_bfloat16_layers_train_on_stock_torch():
-    x, narrow, wide = (torch.ones(rows, 256, dtype=torch.bfloat16) for rows in (1000, 64, 256))
-    assert cpu.pays(x, narrow, None, "none") == cpu.pays(x, wide, None, "none"), "inference ignores the width"
-    chosen, reason = cpu.pays(x, narrow.requires_grad_(), None, "none")
-    assert not chosen and "192 features" in reason
+@pytest.mark.parametrize(
+    "rows, features, activation, training, kind",
+    [
+        (1000, 64, "none", True, "bfloat16 narrow training"),
+        (1000, 256, "none", False, "bfloat16 wide forward"),
+        (16, 64, "gelu", False, "bfloat16 few rows activation forward"),
+        (1, 256, "none", True, "bfloat16 one row training"),
+    ],
+)
+def test_kinds_that_a_table_tells_apart(rows, features, activation, training, kind):
+    input, weight = torch.ones(rows, 256).bfloat16(), torch.ones(features, 256).bfloat16().requires_grad_(training)
+    work = 256 * features * (rows if rows > 16 else 1)
+    assert cpu.kind_of(input, weight, None, activation) == (kind, work)
