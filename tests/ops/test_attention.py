@@ -339,3 +339,80 @@ def test_exported_with_dynamic_batch_and_heads():
     exported = torch.export.export(Attend(), tensors(2, 3, 80, 32), dynamic_shapes=(sizes,) * 3).module()
     args = tensors(4, 5, 80, 32)
     torch.testing.assert_close(exported(*args), attention(*args))
+
+
+# Places: windows, packed sequences, ALiBi, a cache
+
+
+def test_keys_outside_every_window_are_not_touched():
+    """NaN times a weight of 0 would be NaN: the blocks that a window hides are not visited."""
+    query, key, value = tensors(1, 2, 60, 8, keys=1000)
+    with torch.no_grad():
+        key[..., 500:, :] = torch.nan
+        value[..., 500:, :] = torch.nan
+    assert attention(query, key, value, window=(10, 20), backend="cpu").isfinite().all()
+    assert attention(query, key, value, window=(None, 20), query_offset=90, backend="cpu").isfinite().all()
+    assert attention(query, key, value, window=(10, None), backend="cpu").isnan().any()
+
+
+@pytest.mark.parametrize("starts", [[0, 7, 7, 50, 64], [0, 64]], ids=str)
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"window": (5, 3)}], ids=str)
+def test_packed_sequences_are_calls_of_their_own(starts, options):
+    query, key, value = tensors(1, 3, 64, 8)
+    packed = attention(
+        query, key, value, cu_seqlens_q=torch.tensor(starts, dtype=torch.int32), backend="cpu", **options
+    )
+    for begin, end in zip(starts, starts[1:], strict=False):
+        here = (tensor[..., begin:end, :] for tensor in (query, key, value))
+        torch.testing.assert_close(packed[..., begin:end, :], attention(*here, backend="reference", **options))
+
+
+@pytest.mark.parametrize("starts", [[1, 64], [0, 63], [0, 40, 30, 64]], ids=str)
+def test_sequences_must_fill_the_queries(starts):
+    with pytest.raises(RuntimeError, match="cu_seqlens_q must rise from 0 to 64"):
+        attention(*tensors(1, 2, 64, 8), cu_seqlens_q=torch.tensor(starts), backend="cpu")
+
+
+def test_a_step_of_decoding_does_not_depend_on_threads():
+    query, key, value = tensors(1, 2, 1, 64, keys=3000)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            found.append(attention(query, key, value, backend="cpu"))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_a_cache_gives_the_rows_of_the_whole():
+    query, key, value = tensors(1, 2, 80, 8)
+    options = {"window": (30, 0), "alibi_slopes": torch.tensor([0.5, 0.25])}
+    whole = attention(query, key, value, backend="cpu", **options)
+    for rows in (1, 3, 20):
+        last = attention(query[..., -rows:, :], key, value, query_offset=80 - rows, backend="cpu", **options)
+        torch.testing.assert_close(last, whole[..., -rows:, :])
+
+
+def test_autocast_leaves_the_slopes_exact():
+    query, key, value = tensors(1, 1, 1, 8, keys=2000)
+    query = query * 0
+    options = {"alibi_slopes": torch.tensor([1.0078125 / 64]), "query_offset": 2000}
+    expected = attention(query, key, value, backend="cpu", **options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attention(query, key, value, backend="cpu", **options)
+    torch.testing.assert_close(found.float(), expected, rtol=0.01, atol=0.01)
+
+
+def test_places_compile_in_one_graph():
+    torch._dynamo.reset()
+    query, key, value = tensors(1, 2, 40, 8)
+    starts = torch.tensor([0, 13, 40])
+
+    def function(query, key, value):
+        return attention(
+            query, key, value, window=(9, 0), cu_seqlens_q=starts, alibi_slopes=torch.ones(2), backend="cpu"
+        )
+
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(query, key, value), function(query, key, value))

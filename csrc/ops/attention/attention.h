@@ -15,8 +15,13 @@
 // when scores are large. A query that sees no key has m = +inf, which makes its weights 0, and log = 0.
 //
 // The kernels write every element of their outputs and, but for grad_mask, expect nothing in them. A query that sees no
-// key (all scores -inf, or S == 0) gets output 0 and contributes no gradient. With `causal`, query i sees keys 0..i
-// (top-left aligned).
+// key (all scores -inf, or S == 0) gets output 0 and contributes no gradient.
+//
+// Queries and keys may be several sequences, one behind the other: a query then sees keys of its own sequence alone.
+// Query i of a sequence stands at the place of its key i + query_offset, and sees the keys from `before` places before
+// it to `after` places behind it. `causal` says that this is keys 0..i of a single sequence, which is what CUDA's
+// kernels know of it; they want before and after unbounded else, no slopes and no starts. ALiBi adds -slope *
+// |distance| to a score, the distance being that of the places.
 //
 // Dropout: weight i, counted row-major in [B, H, L, S], is kept if word i of the Philox stream of `seed`
 // (common/random.h) is >= floor(dropout_p * 2^32), compared as 64-bit integers, and kept weights are multiplied by
@@ -35,6 +40,8 @@ enum class MaskKind : int {
   additive = 2,  // of the compute type, added to the scaled scores
 };
 
+constexpr std::int64_t unbounded = std::int64_t(1) << 60;  // far beyond any place, and safe to add
+
 struct AttentionInputs {
   const void *query, *key, *value, *mask;
   const std::int64_t* seed;
@@ -46,6 +53,11 @@ struct AttentionInputs {
   double scale, dropout_p;
   DType dtype;
   int threads;
+  std::int64_t query_offset, before, after;       // `before` is at least 0
+  const void* slopes;                             // [B, H] by strides, of the compute type; null: no ALiBi
+  std::int64_t slope_stride[2];                   // of batch, head
+  const std::int64_t *query_starts, *key_starts;  // [sequences + 1], from 0 to L and S, rising; null: one sequence
+  std::int64_t sequences;
 };
 
 struct AttentionForward {

@@ -35,30 +35,31 @@ const T* whole_rows(const S* source, std::int64_t stride, int count, std::int64_
 }
 
 template <class S, int vectors>
-void backward_tile(const AttentionBackward& args, const Head<S>& head, std::int64_t first, int count,
-                   Compute<S>* grad_key, Compute<S>* grad_value) {
+void backward_tile(const AttentionBackward& args, const Head<S>& head, const QueryTile& queries, Compute<S>* grad_key,
+                   Compute<S>* grad_value) {
   using T = Compute<S>;
   constexpr int width = Vec<T>::width, W = vectors * width;
   const AttentionInputs& in = args.inputs;
+  const std::int64_t first = queries.first;
+  const int count = queries.count;
   const std::int64_t size = in.head_dim, room = round_up(size, Tile<T>::rows), row = head.first_row() + first;
 
   Scratch scratch;
   const Upstream upstream{args.output, args.grad_output, args.statistics};
-  GradientTile<S, vectors> tile(head, upstream, first, count, static_cast<T>(in.scale), scratch);
+  GradientTile<S, vectors> tile(head, upstream, queries, static_cast<T>(in.scale), scratch);
   T* const grad_query = scratch.take<T>(room * W);  // transposed: [feature][query]
   for (std::int64_t i = 0; i < room * W; i += width) Vec<T>::zero().store(grad_query + i);
   std::int64_t query_stride, grad_stride;
-  const T* const queries = whole_rows<T>(head.query + first * in.query_stride[2], in.query_stride[2], count, size,
-                                         scratch.take<T>(W * round_up(size, width)), &query_stride);
+  const T* const query_rows = whole_rows<T>(head.query + first * in.query_stride[2], in.query_stride[2], count, size,
+                                            scratch.take<T>(W * round_up(size, width)), &query_stride);
   const T* const grads =
       whole_rows<T>(static_cast<const S*>(args.grad_output) + row * in.value_dim, in.value_dim, count, in.value_dim,
                     scratch.take<T>(W * round_up(in.value_dim, width)), &grad_stride);
   Vec<T> one[vectors];
   for (int j = 0; j < vectors; ++j) one[j] = Vec<T>::set(T(1));
 
-  const std::int64_t keys = visible_keys(in, first + count);
-  for (std::int64_t begin = 0; begin < keys; begin += key_block<T>) {
-    const std::int64_t n = keys - begin < key_block<T> ? keys - begin : key_block<T>;
+  for (std::int64_t begin = queries.begin; begin < queries.end; begin += key_block<T>) {
+    const std::int64_t n = queries.end - begin < key_block<T> ? queries.end - begin : key_block<T>;
     if (!tile.compute(begin, n)) continue;
     if (grad_value) {
       add_rows<T>(n, in.value_dim, count, Left<T>{tile.weights, W, 1}, grads, grad_stride,
@@ -66,7 +67,7 @@ void backward_tile(const AttentionBackward& args, const Head<S>& head, std::int6
     }
     if (grad_key) {
       // tile.grads holds scale * dS already.
-      add_rows<T>(n, size, count, Left<T>{tile.grads, W, 1}, queries, query_stride, grad_key + begin * size);
+      add_rows<T>(n, size, count, Left<T>{tile.grads, W, 1}, query_rows, query_stride, grad_key + begin * size);
     }
     if (args.grad_query) {
       std::int64_t stride;
@@ -102,23 +103,21 @@ Sums<Compute<S>> sums_of(const AttentionBackward& args, std::int64_t part, std::
 }
 
 template <class S>
-void backward_part(const AttentionBackward& args, std::int64_t part, std::int64_t pair) {
+void backward_part(const AttentionBackward& args, const QueryTiles& tiles, std::int64_t part, std::int64_t pair) {
   using T = Compute<S>;
   const AttentionInputs& in = args.inputs;
-  constexpr std::int64_t size = Tile<T>::columns;
-  const std::int64_t tiles = ceil_div(in.queries, size), group = in.heads / in.kv_heads;
+  const std::int64_t group = in.heads / in.kv_heads;
   const Sums<T> sums = sums_of<S>(args, part, pair);
   const auto clear = [](T* memory, std::int64_t n) {
     for (std::int64_t i = 0; memory && i < n; ++i) memory[i] = T(0);
   };
   clear(sums.key, in.keys * in.head_dim);
   clear(sums.value, in.keys * in.value_dim);
-  for (std::int64_t item = part; item < group * tiles; item += args.parts) {
-    const std::int64_t first = item % tiles * size;
-    const int count = static_cast<int>(in.queries - first < size ? in.queries - first : size);
-    const Head<S> head(in, pair / in.kv_heads, pair % in.kv_heads * group + item / tiles);
-    dispatch_lanes<T>(count, [&](auto lanes) {
-      backward_tile<S, decltype(lanes)::vectors>(args, head, first, count, sums.key, sums.value);
+  for (std::int64_t item = part; item < group * tiles.count(); item += args.parts) {
+    const QueryTile tile = tiles[item % tiles.count()];
+    const Head<S> head(in, pair / in.kv_heads, pair % in.kv_heads * group + item / tiles.count());
+    dispatch_lanes<T>(tile.count, [&](auto lanes) {
+      backward_tile<S, decltype(lanes)::vectors>(args, head, tile, sums.key, sums.value);
     });
   }
 }
@@ -150,8 +149,11 @@ void attention_backward(const AttentionBackward& args) {
   const std::int64_t pairs = in.batch * in.kv_heads;
   dispatch_dtype(in.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
-    parallel_for_dynamic(pairs * args.parts, useful_threads(in),
-                         [&](std::int64_t task) { backward_part<S>(args, task % args.parts, task / args.parts); });
+    Scratch scratch;
+    const QueryTiles tiles(in, Tile<Compute<S>>::columns, scratch);
+    parallel_for_dynamic(pairs * args.parts, useful_threads(in), [&](std::int64_t task) {
+      backward_part<S>(args, tiles, task % args.parts, task / args.parts);
+    });
     if (!adds_in_place<S>(args)) {
       parallel_for_dynamic(pairs, useful_threads(in), [&](std::int64_t pair) { combine_parts<S>(args, pair); });
     }

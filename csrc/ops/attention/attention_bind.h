@@ -20,11 +20,12 @@ void copy(const std::int64_t* from, std::int64_t (&to)[n]) {
   for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
 }
 
-// tensors: query, key, value, mask, seed. sizes: in the order of AttentionInputs. strides: three of query, of key, of
-// value, four of the mask.
-inline AttentionInputs attention_inputs(const Addresses<5>& tensors, const Numbers<7>& sizes,
-                                        const Numbers<13>& strides, int mask_kind, bool causal, double scale,
-                                        double dropout_p, int dtype, int threads) {
+// tensors: query, key, value, mask, seed, slopes, query_starts, key_starts. sizes: in the order of AttentionInputs.
+// strides: three of query, of key, of value, four of the mask, two of the slopes. places: query_offset, before, after,
+// sequences.
+inline AttentionInputs attention_inputs(const Addresses<8>& tensors, const Numbers<7>& sizes,
+                                        const Numbers<15>& strides, int mask_kind, bool causal, double scale,
+                                        double dropout_p, int dtype, int threads, const Numbers<4>& places) {
   AttentionInputs in{};
   in.query = pointer<const void>(tensors[0]);
   in.key = pointer<const void>(tensors[1]);
@@ -48,6 +49,14 @@ inline AttentionInputs attention_inputs(const Addresses<5>& tensors, const Numbe
   in.dropout_p = dropout_p;
   in.dtype = static_cast<DType>(dtype);
   in.threads = threads;
+  in.query_offset = places[0];
+  in.before = places[1];
+  in.after = places[2];
+  in.slopes = pointer<const void>(tensors[5]);
+  copy(strides.data() + 13, in.slope_stride);
+  in.query_starts = pointer<const std::int64_t>(tensors[6]);
+  in.key_starts = pointer<const std::int64_t>(tensors[7]);
+  in.sequences = places[3];
   return in;
 }
 

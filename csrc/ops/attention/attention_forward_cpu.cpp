@@ -4,7 +4,7 @@
 //     out^T  = out^T * factor + V_block^T weights
 //
 // so that what is stored of a tile are its running maxima and sums and out^T, all in the first-level cache.
-#include "ops/attention/attention_scores.h"
+#include "ops/attention/attention_few_queries.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -56,14 +56,14 @@ struct OnlineSoftmax {
 };
 
 template <class S, int vectors>
-void forward_tile(const AttentionForward& args, const Head<S>& head, std::int64_t first, int count) {
+void forward_tile(const AttentionForward& args, const Head<S>& head, const QueryTile& queries) {
   using T = Compute<S>;
   constexpr int width = Vec<T>::width, W = vectors * width;
   const AttentionInputs& in = args.inputs;
   const std::int64_t value_dim = in.value_dim, room = round_up(value_dim, Tile<T>::rows);
 
   Scratch scratch;
-  ScoreTile<S, vectors> score_tile(head, first, count, scratch);
+  ScoreTile<S, vectors> score_tile(head, queries, scratch);
   T* const scores = scratch.take<T>(key_block<T> * W);
   T* const sums = scratch.take<T>(room * W);  // out^T: [feature][query]
   T* const factors = in.dropout_p > 0 ? scratch.take<T>(key_block<T> * W) : nullptr;
@@ -71,9 +71,8 @@ void forward_tile(const AttentionForward& args, const Head<S>& head, std::int64_
   for (std::int64_t i = 0; i < room * W; i += width) Vec<T>::zero().store(sums + i);
 
   OnlineSoftmax<T, vectors> softmax;
-  const std::int64_t keys = visible_keys(in, first + count);
-  for (std::int64_t begin = 0; begin < keys; begin += key_block<T>) {
-    const std::int64_t n = keys - begin < key_block<T> ? keys - begin : key_block<T>;
+  for (std::int64_t begin = queries.begin; begin < queries.end; begin += key_block<T>) {
+    const std::int64_t n = queries.end - begin < key_block<T> ? queries.end - begin : key_block<T>;
     if (!score_tile(begin, n, scores)) continue;
     softmax.add(n, scores);
     if (factors) {
@@ -98,7 +97,8 @@ void forward_tile(const AttentionForward& args, const Head<S>& head, std::int64_
       (Vec<T>::load(sum) * inverse).store(sum);
     }
   }
-  const std::int64_t row = head.first_row() + first;
+  const std::int64_t row = head.first_row() + queries.first;
+  const int count = queries.count;
   store_transposed<W>(sums, count, value_dim, static_cast<S*>(args.output) + row * value_dim);
   for (int i = 0; args.statistics && i < 2; ++i) {
     T* const kept = static_cast<T*>(args.statistics) + i * in.batch * in.heads * in.queries + row;
@@ -111,15 +111,15 @@ void attention_forward(const AttentionForward& args) {
   dispatch_dtype(in.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
     using T = Compute<S>;
-    constexpr std::int64_t size = Tile<T>::columns;
-    const std::int64_t tiles = ceil_div(in.queries, size);
+    if (few_queries(in)) return forward_few_queries<S>(args);
+    Scratch scratch;
+    const QueryTiles tiles(in, Tile<T>::columns, scratch);
     // With a causal mask the last tiles see the most keys: they go first, so that the threads end together.
-    parallel_for_dynamic(in.batch * in.heads * tiles, useful_threads(in), [&](std::int64_t task) {
-      const std::int64_t first = (tiles - 1 - task % tiles) * size, pair = task / tiles;
-      const int count = static_cast<int>(in.queries - first < size ? in.queries - first : size);
+    parallel_for_dynamic(in.batch * in.heads * tiles.count(), useful_threads(in), [&](std::int64_t task) {
+      const std::int64_t pair = task / tiles.count();
+      const QueryTile tile = tiles[tiles.count() - 1 - task % tiles.count()];
       const Head<S> head(in, pair / in.heads, pair % in.heads);
-      dispatch_lanes<T>(count,
-                        [&](auto lanes) { forward_tile<S, decltype(lanes)::vectors>(args, head, first, count); });
+      dispatch_lanes<T>(tile.count, [&](auto lanes) { forward_tile<S, decltype(lanes)::vectors>(args, head, tile); });
     });
   });
 }

@@ -25,14 +25,15 @@ class GradientTile {
   // and grads[k][q] is the gradient of the score times `factor`.
   T *weights, *grads;
 
-  GradientTile(const Head<S>& head, const Upstream& upstream, std::int64_t first, int count, T factor, Scratch& scratch)
+  GradientTile(const Head<S>& head, const Upstream& upstream, const QueryTile& tile, T factor, Scratch& scratch)
       : weights(scratch.take<T>(key_block<T> * W)),
         grads(scratch.take<T>(key_block<T> * W)),
-        scores_(head, first, count, scratch),
+        scores_(head, tile, scratch),
         head_(head),
         in_(head.inputs),
-        keys_(visible_keys(head.inputs, first + count)) {
-    const std::int64_t size = in_.value_dim, row = head.first_row() + first;
+        keys_(tile.end - tile.begin) {
+    const int count = tile.count;
+    const std::int64_t size = in_.value_dim, row = head.first_row() + tile.first;
     const S* const output = static_cast<const S*>(upstream.output) + row * size;
     const S* const grad = static_cast<const S*>(upstream.grad_output) + row * size;
     panel_ = scratch.take<T>(size * W);
@@ -50,8 +51,8 @@ class GradientTile {
       correction_[i] = T(0);
     }
     if (!one_hot || keys_ <= key_block<T>) return;  // compute() sees every key of one block
-    for (std::int64_t begin = 0; begin < keys_; begin += key_block<T>) {
-      const std::int64_t n = keys_ - begin < key_block<T> ? keys_ - begin : key_block<T>;
+    for (std::int64_t begin = tile.begin; begin < tile.end; begin += key_block<T>) {
+      const std::int64_t n = tile.end - begin < key_block<T> ? tile.end - begin : key_block<T>;
       if (weigh(begin, n)) add_to_correction(n);
     }
   }

@@ -23,17 +23,17 @@ void add_block(const T* grads, std::int64_t n, int count, std::int64_t query_str
 }
 
 template <class S, int vectors>
-void mask_tile(const AttentionMaskBackward& args, const Head<S>& head, std::int64_t first, int count, Compute<S>* out) {
+void mask_tile(const AttentionMaskBackward& args, const Head<S>& head, const QueryTile& queries, Compute<S>* out) {
   using T = Compute<S>;
   const std::int64_t query_stride = args.grad_mask_stride[2], key_stride = args.grad_mask_stride[3];
   Scratch scratch;
   const Upstream upstream{args.output, args.grad_output, args.statistics};
-  GradientTile<S, vectors> tile(head, upstream, first, count, T(1), scratch);
-  const std::int64_t keys = args.inputs.keys;
-  for (std::int64_t begin = 0; begin < keys; begin += key_block<T>) {
-    const std::int64_t n = keys - begin < key_block<T> ? keys - begin : key_block<T>;
+  GradientTile<S, vectors> tile(head, upstream, queries, T(1), scratch);
+  for (std::int64_t begin = queries.begin; begin < queries.end; begin += key_block<T>) {
+    const std::int64_t n = queries.end - begin < key_block<T> ? queries.end - begin : key_block<T>;
     if (!tile.compute(begin, n)) continue;
-    add_block<T, vectors * Vec<T>::width>(tile.grads, n, count, query_stride, key_stride, out + begin * key_stride);
+    add_block<T, vectors * Vec<T>::width>(tile.grads, n, queries.count, query_stride, key_stride,
+                                          out + begin * key_stride);
   }
 }
 
@@ -44,20 +44,20 @@ void attention_mask_backward(const AttentionMaskBackward& args) {
   dispatch_dtype(in.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
     using T = Compute<S>;
-    constexpr std::int64_t size = Tile<T>::columns;
-    const std::int64_t tasks = stride[2] ? ceil_div(in.queries, size) : 1;  // per batch entry and head of the mask
+    Scratch scratch;
+    const QueryTiles tiles(in, Tile<T>::columns, scratch);
+    const std::int64_t tasks = stride[2] ? tiles.count() : 1;  // per batch entry and head of the mask
     parallel_for_dynamic(batches * heads * tasks, useful_threads(in), [&](std::int64_t task) {
       const std::int64_t own_batch = task / tasks / heads, own_head = task / tasks % heads;
-      const std::int64_t begin = task % tasks * size;
-      const std::int64_t end = tasks == 1 || begin + size > in.queries ? in.queries : begin + size;
+      const std::int64_t begin = task % tasks, end = tasks == 1 ? tiles.count() : begin + 1;
       T* const out = static_cast<T*>(args.grad_mask) + own_batch * stride[0] + own_head * stride[1];
       for (std::int64_t b = own_batch; b < in.batch; b += batches) {
         for (std::int64_t h = own_head; h < in.heads; h += heads) {
           const Head<S> head(in, b, h);
-          for (std::int64_t first = begin; first < end; first += size) {
-            const int count = static_cast<int>(end - first < size ? end - first : size);
-            dispatch_lanes<T>(count, [&](auto lanes) {
-              mask_tile<S, decltype(lanes)::vectors>(args, head, first, count, out + first * stride[2]);
+          for (std::int64_t index = begin; index < end; ++index) {
+            const QueryTile tile = tiles[index];
+            dispatch_lanes<T>(tile.count, [&](auto lanes) {
+              mask_tile<S, decltype(lanes)::vectors>(args, head, tile, out + tile.first * stride[2]);
             });
           }
         }

@@ -8,6 +8,7 @@
 #include "common/vmath.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/attention_block.h"
+#include "ops/attention/attention_query_tiles.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -47,11 +48,6 @@ struct Head {
 inline int useful_threads(const AttentionInputs& in) {
   const std::int64_t work = in.batch * in.heads * in.queries * in.keys * (in.head_dim + in.value_dim);
   return clamp_threads(in.threads, work >> 18);
-}
-
-// Keys before this one may be visible to a query of the tile that ends before query `end`.
-inline std::int64_t visible_keys(const AttentionInputs& inputs, std::int64_t end) {
-  return inputs.causal && end < inputs.keys ? end : inputs.keys;
 }
 
 // `count` rows as the compute type: in place, or converted into `memory`.
@@ -101,13 +97,13 @@ class ScoreTile {
   using T = Compute<S>;
   static constexpr int width = Vec<T>::width, W = vectors * width;
 
-  ScoreTile(const Head<S>& head, std::int64_t first, int count, Scratch& scratch)
-      : head_(head), in_(head.inputs), first_(first), count_(count) {
+  ScoreTile(const Head<S>& head, const QueryTile& tile, Scratch& scratch)
+      : head_(head), in_(head.inputs), tile_(tile), first_(tile.first), count_(tile.count) {
     panel_ = scratch.take<T>(in_.head_dim * W);
     if (sizeof(S) != sizeof(T)) staged_ = scratch.take<T>(key_block<T> * in_.head_dim);
     if (in_.mask_kind != MaskKind::none) bias_ = scratch.take<T>(key_block<T> * W);
     if (in_.mask_kind == MaskKind::boolean) mask_rows_ = scratch.take<T>(key_block<T> * W);
-    pack_queries<W>(head.query + first * in_.query_stride[2], in_.query_stride[2], count, in_.head_dim,
+    pack_queries<W>(head.query + first_ * in_.query_stride[2], in_.query_stride[2], count_, in_.head_dim,
                     static_cast<T>(in_.scale), panel_);
   }
 
@@ -122,7 +118,9 @@ class ScoreTile {
         (Vec<T>::load(scores + i) + Vec<T>::load(bias_ + i)).store(scores + i);
       }
     }
-    if (in_.causal && begin + n - 1 > first_) hide_later_keys(begin, n, scores);
+    if (in_.slopes) add_slopes(begin, n, scores);
+    if (begin + n - 1 > tile_.diagonal + in_.after) hide_later_keys(begin, n, scores);
+    if (begin < tile_.diagonal + count_ - 1 - in_.before) hide_earlier_keys(begin, n, scores);
     return true;
   }
 
@@ -180,21 +178,48 @@ class ScoreTile {
     return any != 0;
   }
 
-  void hide_later_keys(std::int64_t begin, std::int64_t n, T* scores) const {
+  // Applies change(keys_past, lane, score) to the scores of keys [from, from + n): a key is that of the place of query
+  // lane 0 plus `keys_past`.
+  template <class Change>
+  NNZOO_INLINE void for_each_place(std::int64_t from, std::int64_t n, T* scores, const Change& change) const {
     alignas(64) T lane[W];
     for (int i = 0; i < W; ++i) lane[i] = T(i);
-    const Vec<T> hidden = Vec<T>::set(-infinity<T>);
-    for (std::int64_t k = first_ > begin ? first_ - begin : 0; k < n; ++k) {
-      const Vec<T> key = Vec<T>::set(static_cast<T>(begin + k - first_));
+    for (std::int64_t k = 0; k < n; ++k) {
+      const Vec<T> past = Vec<T>::set(static_cast<T>(from + k - tile_.diagonal));
       for (int j = 0; j < W; j += width) {
         T* const score = scores + k * W + j;
-        select(Vec<T>::load(lane + j) < key, hidden, Vec<T>::load(score)).store(score);
+        change(past, Vec<T>::load(lane + j), Vec<T>::load(score)).store(score);
       }
     }
   }
 
+  void hide_later_keys(std::int64_t begin, std::int64_t n, T* scores) const {
+    const std::int64_t first_hidden = tile_.diagonal + in_.after + 1, skipped = first_hidden - begin;
+    const std::int64_t from = skipped > 0 ? skipped : 0;
+    const Vec<T> hidden = Vec<T>::set(-infinity<T>), after = Vec<T>::set(static_cast<T>(in_.after));
+    for_each_place(begin + from, n - from, scores + from * W,
+                   [&](Vec<T> past, Vec<T> lane, Vec<T> score) { return select(lane < past - after, hidden, score); });
+  }
+
+  void hide_earlier_keys(std::int64_t begin, std::int64_t n, T* scores) const {
+    const std::int64_t all_visible = tile_.diagonal + count_ - 1 - in_.before, touched = all_visible - begin;
+    const Vec<T> hidden = Vec<T>::set(-infinity<T>), before = Vec<T>::set(static_cast<T>(in_.before));
+    for_each_place(begin, touched < n ? touched : n, scores,
+                   [&](Vec<T> past, Vec<T> lane, Vec<T> score) { return select(past + before < lane, hidden, score); });
+  }
+
+  void add_slopes(std::int64_t begin, std::int64_t n, T* scores) const {
+    const std::int64_t place = head_.batch * in_.slope_stride[0] + head_.head * in_.slope_stride[1];
+    const Vec<T> slope = Vec<T>::set(-static_cast<const T*>(in_.slopes)[place]);
+    for_each_place(begin, n, scores, [&](Vec<T> past, Vec<T> lane, Vec<T> score) {
+      const Vec<T> distance = past - lane;
+      return fma(slope, max(distance, neg(distance)), score);
+    });
+  }
+
   const Head<S>& head_;
   const AttentionInputs& in_;
+  const QueryTile& tile_;
   std::int64_t first_;
   int count_;
   T *panel_, *staged_ = nullptr, *bias_ = nullptr, *mask_rows_ = nullptr;

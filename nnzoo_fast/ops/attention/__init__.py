@@ -11,6 +11,7 @@ from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.attention import cpu
 from nnzoo_fast.ops.attention.checks import check
 from nnzoo_fast.ops.attention.layout import allocate, kernels_support
+from nnzoo_fast.ops.attention.places import Places, as_mask, plain_places
 from nnzoo_fast.ops.attention.reference import reference
 from nnzoo_fast.random import new_seed
 from nnzoo_fast.triton_support import triton_row, triton_supports
@@ -28,6 +29,11 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
     *,
+    window: tuple[int | None, int | None] | None = None,
+    query_offset: int = 0,
+    alibi_slopes: torch.Tensor | None = None,
+    cu_seqlens_q: torch.Tensor | None = None,
+    cu_seqlens_k: torch.Tensor | None = None,
     backend: str | None = None,
 ) -> torch.Tensor:
     """softmax(query @ key^T * scale + mask) @ value, as `torch.nn.functional.scaled_dot_product_attention`.
@@ -46,6 +52,15 @@ def attention(
         is_causal: query i sees keys 0..i. Excludes `attn_mask`.
         scale: 1 / sqrt(E) by default.
         enable_gqa: n consecutive heads of `query` share a head of `key` and `value`.
+        window: (before, after): a query sees keys from `before` places before its own to `after` places behind it, None
+            being no bound. (None, 0) is causal, and may go with `attn_mask`.
+        query_offset: query i stands at the place of key i + query_offset, for `is_causal`, `window` and ALiBi. With a
+            cache of earlier keys it is S - L.
+        alibi_slopes: [H], broadcastable to the leading dimensions; -slope * |distance| is added to each score (Press et
+            al., 2022). It gets no gradient.
+        cu_seqlens_q: int32 or int64 [N + 1]: N sequences stand one behind the other along L, the n-th from
+            cu_seqlens_q[n] to cu_seqlens_q[n + 1]. A query sees its own sequence's keys, and places count from there.
+        cu_seqlens_k: the same for the keys along S; by default `cu_seqlens_q`.
         backend: run on this backend or raise; by default the first that pays.
 
     Returns:
@@ -54,12 +69,30 @@ def attention(
     Raises:
         RuntimeError: shapes, dtypes, devices or options that don't fit together.
         IndexError: a tensor with fewer dimensions than it needs.
+        ValueError: a `window` that is no pair of None or sizes.
         BackendError: `backend` can't run this call.
     """
     seed = None
     if dropout_p > 0 and route([query, key, value]) is not STOCK:
         seed = new_seed(query.device)
-    return operation(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, backend=backend)
+    before, after = _bounds(window)
+    if alibi_slopes is not None:
+        alibi_slopes = alibi_slopes.double()  # autocast would round them
+    if cu_seqlens_k is None:
+        cu_seqlens_k = cu_seqlens_q
+    elif cu_seqlens_q is None:
+        raise RuntimeError("attention: cu_seqlens_k needs cu_seqlens_q")
+    places = (before, after, query_offset, alibi_slopes, cu_seqlens_q, cu_seqlens_k)
+    common = (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed)
+    return operation(*common, *places, backend=backend)
+
+
+def _bounds(window) -> tuple[int | None, int | None]:
+    if window is None:
+        return None, None
+    if not isinstance(window, (tuple, list)) or len(window) != 2:
+        raise ValueError(f"attention: window must be (before, after), got {window!r}")
+    return tuple(window)
 
 
 def scaled_dot_product_attention(
@@ -76,10 +109,14 @@ def scaled_dot_product_attention(
     return attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
-def stock(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False, seed=None):
+def stock(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False, seed=None, *places
+):
     # torch's dropout doesn't know the counters' mask, and its fused kernels have no forward-mode derivative.
     if seed is not None or (dropout_p == 0 and _compat.forward_mode_active()):
-        return reference(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed)
+        return reference(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places)
+    if Places(*places).matter:
+        attn_mask, is_causal = as_mask(query, key, attn_mask, is_causal, Places(*places)), False
     if is_traceable(attn_mask) and attn_mask.dtype == torch.float32 and query.dtype == torch.float64:
         attn_mask = attn_mask.double()  # torch 2.13's fused kernel reads the mask's memory as float64
     return F.scaled_dot_product_attention(
@@ -87,7 +124,7 @@ def stock(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sca
     )
 
 
-def flops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
+def flops(query, key, value, *others):
     rows = 1
     for size in query[:-2]:
         rows *= size
@@ -95,14 +132,17 @@ def flops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
 
 
 def triton_supports_call(*args):
-    able, reason = kernels_support(*args)
-    return triton_supports(args[0]) if able else (able, reason)
+    for able, reason in (kernels_support(*args), plain_places(*args[9:])):
+        if not able:
+            return able, reason
+    return triton_supports(args[0])
 
 
 operation = Operation(
     "attention",
     "Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, bool is_causal, float? scale, "
-    "bool enable_gqa, Tensor? seed",
+    "bool enable_gqa, Tensor? seed, int? before, int? after, int query_offset, Tensor? alibi_slopes, "
+    "Tensor? cu_seqlens_q, Tensor? cu_seqlens_k",
     ("output", "statistics"),
     allocate=allocate,
     reference=reference,

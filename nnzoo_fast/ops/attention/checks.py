@@ -2,10 +2,13 @@
 
 import torch
 
+from nnzoo_fast.ops.attention.layout import leading_shape
+from nnzoo_fast.ops.attention.places import Places
+
 NAMES = ("query", "key", "value")
 
 
-def check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
+def check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places):
     tensors = (query, key, value)
     for name, tensor in zip(NAMES, tensors, strict=True):
         if tensor.dim() < 2:
@@ -25,6 +28,39 @@ def check(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
         raise RuntimeError(f"attention: dropout_p must be between 0 and 1, got {dropout_p}")
     if attn_mask is not None:
         _check_mask(query, key, attn_mask, is_causal, enable_gqa)
+    places = Places(*places)
+    if places.matter:
+        _check_places(query, key, value, enable_gqa, places)
+
+
+def _check_places(query, key, value, enable_gqa, places: Places):
+    for name, size in (("window[0]", places.before), ("window[1]", places.after)):
+        if size is not None and size < 0:
+            raise ValueError(f"attention: {name} must be None or at least 0, got {size}")
+    slopes = places.alibi_slopes
+    if slopes is not None:
+        if not slopes.is_floating_point() or slopes.device != query.device:
+            raise RuntimeError(
+                f"attention: alibi_slopes is {slopes.dtype} on {slopes.device}, expected floats on {query.device}"
+            )
+        if slopes.requires_grad and torch.is_grad_enabled():
+            raise RuntimeError("attention: alibi_slopes gets no gradient: a learnt bias is an attn_mask")
+        lead = leading_shape(query, key, value, enable_gqa)
+        sizes = zip(reversed(slopes.shape), reversed(lead), strict=False)
+        if slopes.dim() > len(lead) or any(size not in (1, wanted) for size, wanted in sizes):
+            raise RuntimeError(f"attention: alibi_slopes {list(slopes.shape)} must broadcast to the heads {list(lead)}")
+    starts = {"cu_seqlens_q": places.cu_seqlens_q, "cu_seqlens_k": places.cu_seqlens_k}
+    for name, tensor in starts.items():
+        if tensor is None:
+            continue
+        if tensor.dtype not in (torch.int32, torch.int64) or tensor.device != query.device:
+            raise RuntimeError(
+                f"attention: {name} is {tensor.dtype} on {tensor.device}, expected int32 or int64 on {query.device}"
+            )
+        if tensor.dim() != 1 or len(tensor) < 2 or len(tensor) != len(places.cu_seqlens_q):
+            raise RuntimeError(
+                f"attention: {name} is {list(tensor.shape)}, expected [sequences + 1], the same for queries and keys"
+            )
 
 
 def _check_leading(query, key, value, enable_gqa):

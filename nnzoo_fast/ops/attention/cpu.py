@@ -7,6 +7,7 @@ import torch
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.attention.layout import Layout, allocate, kernels_support
+from nnzoo_fast.ops.attention.places import Places
 
 FEW_QUERIES = 3
 """Below, each key and value is read once in any case, and stock torch's dot products need no tile of queries."""
@@ -20,9 +21,11 @@ def supports(*args) -> Verdict:
     return cpu_supports(args[0], "attention_forward") if able else (able, reason)
 
 
-def pays(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed) -> Verdict:
+def pays(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places) -> Verdict:
     if dropout_p > 0:
         return True, "dropout from counters, in the same pass"
+    if Places(*places).matter:
+        return True, "hidden keys are not visited; stock torch has a mask for every pair"
     queries, head_dim = query.shape[-2:]
     if queries < FEW_QUERIES:
         return False, f"fewer than {FEW_QUERIES} queries leave most vector lanes empty"
@@ -64,7 +67,7 @@ def backward(grads, args, outputs, needs):
         None if tensor is None else tensor.sum_to_size(like.shape) for tensor, like in zip(found, args, strict=False)
     ]
     found.append(mask_gradient(layout, args[3], inputs, upstream) if needs_mask else None)
-    return (*found, None)
+    return (*found, *[None] * (len(needs) - 4))
 
 
 def make_workspace(layout: Layout, grad: torch.Tensor):

@@ -7,6 +7,7 @@ import torch
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.cuda_support import Kernels, call, module_of
 from nnzoo_fast.ops.attention.layout import Layout, allocate, kernels_support
+from nnzoo_fast.ops.attention.places import plain_places
 
 MOST_FEATURES = 256
 """The largest size of a head whose sums fit in the registers of a thread; half of it in float64."""
@@ -17,7 +18,8 @@ def supports(query, key, value, *others) -> Verdict:
     size = max(query.shape[-1], value.shape[-1])
     if size > most:
         return False, f"heads of size {size}, these kernels hold {most} in {query.dtype}"
-    return kernels_support(query, key, value, *others)
+    able, reason = plain_places(*others[6:])
+    return kernels_support(query, key, value, *others) if able else (able, reason)
 
 
 class Ladder(NamedTuple):
@@ -57,7 +59,7 @@ class Ladder(NamedTuple):
             for tensor, like in zip(found, args, strict=False)
         ]
         found.append(self.mask_gradient(layout, args[3], grad, inputs, upstream, delta) if needs_mask else None)
-        return (*found, None)
+        return (*found, *[None] * (len(needs) - 4))
 
     def mask_gradient(self, layout: Layout, attn_mask: torch.Tensor, grad: torch.Tensor, inputs, upstream, delta):
         """The kernel sums over dimensions in which a mask of up to four is broadcast; torch over those of others."""

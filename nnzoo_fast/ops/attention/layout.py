@@ -4,12 +4,16 @@ import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
+from nnzoo_fast.ops.attention.places import Places
 
 NO_MASK, BOOLEAN_MASK, ADDITIVE_MASK = range(3)
 """The codes of `enum class MaskKind` in csrc/ops/attention/attention.h."""
 
+UNBOUNDED = 1 << 60
+"""`unbounded` there."""
 
-def kernels_support(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed) -> Verdict:
+
+def kernels_support(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places) -> Verdict:
     """What every kernel asks of a call, beside its device and dtype."""
     if enable_gqa and key.shape[-3] != value.shape[-3]:
         return False, f"key has {key.shape[-3]} heads and value {value.shape[-3]}"
@@ -28,7 +32,8 @@ def leading_shape(query, key, value, enable_gqa: bool) -> tuple[int, ...]:
     return tuple(torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2]))
 
 
-def allocate(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, training):
+def allocate(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *others):
+    *_, training = others  # the places, and whether gradients are wanted
     rows = (*leading_shape(query, key, value, enable_gqa), query.shape[-2])
     output = query.new_empty((*rows, value.shape[-1]))
     sums = torch.float64 if query.dtype == torch.float64 else torch.float32
@@ -50,7 +55,7 @@ def heads_of(tensor: torch.Tensor, lead: tuple[int, ...]) -> torch.Tensor:
 class Layout:
     """A call as the kernels see it: four-dimensional views, and copies where strides leave no other way."""
 
-    def __init__(self, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed):
+    def __init__(self, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places):
         self.lead = leading_shape(query, key, value, enable_gqa)
         self.kv_lead = (*self.lead[:-1], key.shape[-3]) if enable_gqa else self.lead
         self.query = heads_of(query, self.lead)
@@ -65,21 +70,42 @@ class Layout:
             boolean = attn_mask.dtype == torch.bool
             self.mask_kind = BOOLEAN_MASK if boolean else ADDITIVE_MASK
             self.mask = self.scores_view(attn_mask if boolean else attn_mask.to(self.sums))
+        self.places = Places(*places)
+        self.slopes = self.starts = None
+        if self.places.alibi_slopes is not None:
+            slopes = self.places.alibi_slopes.to(self.sums)
+            self.slopes = slopes.expand(self.lead).reshape(batch, heads) if self.lead else slopes.reshape(1, 1)
+        if self.places.packed:
+            self.starts = (
+                checked_starts("cu_seqlens_q", self.places.cu_seqlens_q, queries),
+                checked_starts("cu_seqlens_k", self.places.cu_seqlens_k, key.shape[-2]),
+            )
 
     def inputs(self, module):
         """The struct `AttentionInputs` (csrc/ops/attention/attention.h) of one of the compiled modules."""
         tensors = (self.query, self.key, self.value)
         strides = [stride for tensor in tensors for stride in tensor.stride()[:3]]
+        strides += (0, 0, 0, 0) if self.mask is None else self.mask.stride()
+        strides += (0, 0) if self.slopes is None else self.slopes.stride()
+        before, after, offset = self.places[:3]
+        after = UNBOUNDED if after is None else after
+        starts = self.starts or (None, None)
         return module.AttentionInputs(
-            [address(tensor) for tensor in (*tensors, self.mask, self.seed)],
+            [address(tensor) for tensor in (*tensors, self.mask, self.seed, self.slopes, *starts)],
             self.sizes,
-            (*strides, *((0, 0, 0, 0) if self.mask is None else self.mask.stride())),
+            strides,
             self.mask_kind,
             self.is_causal,
             self.scale,
             self.dropout_p,
             DTYPE_CODES[self.query.dtype],
             torch.get_num_threads(),
+            (
+                offset,
+                UNBOUNDED if before is None else before,
+                min(after, 0) if self.is_causal else after,
+                0 if self.starts is None else len(starts[0]) - 1,
+            ),
         )
 
     def scores_view(self, mask: torch.Tensor) -> torch.Tensor:
@@ -94,3 +120,16 @@ class Layout:
         """Whether there is no query: nothing to compute, no gradient."""
         batch, heads, _, queries, *_ = self.sizes
         return batch * heads * queries == 0
+
+
+def checked_starts(name: str, starts: torch.Tensor, total: int) -> torch.Tensor:
+    """`starts` as contiguous int64.
+
+    Raises:
+        RuntimeError: they don't rise from 0 to `total`.
+    """
+    starts = starts.long().contiguous()
+    values = starts.tolist()
+    if values[0] != 0 or values[-1] != total or any(a > b for a, b in zip(values, values[1:], strict=False)):
+        raise RuntimeError(f"attention: {name} must rise from 0 to {total}, got {values}")
+    return starts

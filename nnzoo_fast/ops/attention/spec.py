@@ -28,6 +28,21 @@ def shaped(id, lead, queries, keys, head_dim, value_dim=None, kv_heads=None, mas
     return Sample(id, make)
 
 
+def placed(id, lead, queries, keys, head_dim, slopes=None, starts=None, **options):
+    """A sample with slopes (their shape) or packed sequences (two lists of where they start)."""
+    plain = shaped(id, lead, queries, keys, head_dim, **options)
+
+    def make(maker):
+        call = plain.make(maker)
+        if slopes is not None:
+            call.kwargs["alibi_slopes"] = maker.normal(*slopes, grad=False).abs() / 8
+        if starts is not None:
+            call.kwargs["cu_seqlens_q"], call.kwargs["cu_seqlens_k"] = map(torch.tensor, starts)
+        return call
+
+    return Sample(id, make)
+
+
 def some_hidden(*shape):
     """A float mask with -inf in places, and one row of nothing else."""
 
@@ -134,6 +149,19 @@ SAMPLES = [
     shaped("batch-0", (0, 2), 5, 6, 4),
     shaped("no-queries", (2, 2), 0, 6, 4),
     shaped("no-keys", (2, 2), 3, 0, 4),
+    shaped("window", (1, 2), 70, 190, 9, window=(30, 15)),
+    shaped("window-mask", (2, 2), 53, 53, 8, window=(20, 0), mask=blind_rows(53, 53)),
+    shaped("causal-with-cache", (1, 2), 20, 140, 8, is_causal=True, query_offset=120),
+    placed(
+        "few-queries", (2, 4), 3, 600, 19, (4,), kv_heads=2, window=(560, 1), query_offset=596, mask=some_hidden(3, 600)
+    ),
+    shaped("few-queries-bool-mask", (2, 1), 2, 70, 40, 65, mask=blind_rows(2, 1, 2, 70)),
+    placed("alibi", (2, 3), 33, 147, 8, (2, 1), query_offset=100),
+    placed("packed", (2, 2), 120, 90, 8, starts=([0, 0, 13, 83, 120], [0, 5, 20, 60, 90])),
+    placed("packed-causal-alibi", (3,), 99, 99, 6, (3,), ([0, 1, 60, 99],) * 2, is_causal=True),
+    placed(
+        "packed-window", (1, 2), 99, 99, 6, None, ([0, 1, 60, 99],) * 2, window=(40, 0), mask=lambda m: m.normal(99, 99)
+    ),
     Sample("transposed-views", transposed_views),
     Sample("strided-features", strided_features),
     Sample("shared-keys", shared_keys),
@@ -144,6 +172,10 @@ SAMPLES = [
     Sample("equal-keys", equal_keys),
     Sample("misaligned", misaligned),
 ]
+
+
+def packed(normal, *starts):
+    return Call((normal(2, 3, 4),) * 3, dict(zip(("cu_seqlens_q", "cu_seqlens_k"), starts, strict=False)))
 
 
 def wrong(id, exception, message, make):
@@ -172,6 +204,19 @@ ERRORS = [
     wrong("mask-1d", IndexError, "attn_mask", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), n(5)))),
     wrong("mask-keys", RuntimeError, "attn_mask", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), n(3, 6)))),
     wrong("mask-leading", RuntimeError, "attn_mask", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), n(2, 3, 5)))),
+    wrong("window", ValueError, "window", lambda n: Call((n(3, 4), n(5, 4), n(5, 4)), {"window": 3})),
+    wrong("window-below-0", ValueError, "window", lambda n: Call((n(3, 4), n(5, 4), n(5, 4)), {"window": (-1, 0)})),
+    wrong("slopes", RuntimeError, "alibi_slopes", lambda n: Call((n(2, 3, 4),) * 3, {"alibi_slopes": torch.ones(3)})),
+    wrong("learnt-slopes", RuntimeError, "alibi_slopes", lambda n: Call((n(2, 3, 4),) * 3, {"alibi_slopes": n(2)})),
+    wrong("starts-dtype", RuntimeError, "cu_seqlens_q", lambda n: packed(n, torch.tensor([0.0, 3.0]))),
+    wrong("starts-2d", RuntimeError, "cu_seqlens_q", lambda n: packed(n, torch.tensor([[0, 3]]))),
+    wrong(
+        "starts-counts",
+        RuntimeError,
+        "cu_seqlens_k",
+        lambda n: packed(n, torch.tensor([0, 3]), torch.tensor([0, 1, 3])),
+    ),
+    wrong("starts-of-keys", RuntimeError, "cu_seqlens_k", lambda n: packed(n, None, torch.tensor([0, 3]))),
     wrong("dropout-above-1", RuntimeError, "dropout_p", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), None, 1.5))),
     wrong("dropout-below-0", RuntimeError, "dropout_p", lambda n: Call((n(3, 4), n(5, 4), n(5, 4), None, -0.1))),
 ]
@@ -192,10 +237,42 @@ def bench(batch, heads, queries, keys, head_dim, kv_heads=None, mask=None, quick
     return BenchCase(sample.id, sample.make, flops, 4 * values, quick)
 
 
+def stock(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False, *, window=None,
+    query_offset=0, alibi_slopes=None, cu_seqlens_q=None, cu_seqlens_k=None
+):  # fmt: skip
+    """torch's attention, with one mask for all that it has no argument for."""
+    if (window, alibi_slopes, cu_seqlens_q) != (None, None, None) or query_offset:
+        before, after = window or (None, None)
+        after = 0 if is_causal else after
+        starts = cu_seqlens_q, cu_seqlens_q if cu_seqlens_k is None else cu_seqlens_k
+        rows, columns = (
+            [0, t.shape[-2]] if c is None else c.tolist() for t, c in zip((query, key), starts, strict=True)
+        )
+        attn_mask = torch.zeros((), dtype=query.dtype) if attn_mask is None else attn_mask
+        if attn_mask.dtype == torch.bool:
+            attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
+        hidden = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool)
+        far = torch.zeros(hidden.shape, dtype=query.dtype)
+        for top, bottom, left, right in zip(rows, rows[1:], columns, columns[1:], strict=False):
+            block = torch.ones(bottom - top, right - left)
+            block = block if after is None else block.tril(query_offset + after)
+            block = block if before is None else block.triu(query_offset - before)
+            hidden[top:bottom, left:right] = block == 0
+            place = torch.arange(bottom - top)[:, None] + query_offset
+            far[top:bottom, left:right] = (place - torch.arange(right - left)).abs()
+        if alibi_slopes is not None:
+            attn_mask = attn_mask - alibi_slopes[..., None, None].to(query.dtype) * far
+        attn_mask, is_causal = attn_mask.masked_fill(hidden, -torch.inf), False
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
 SPEC = OpSpec(
     name="attention",
     function=attention,
-    stock=F.scaled_dot_product_attention,
+    stock=stock,
     samples=SAMPLES,
     errors=ERRORS,
     bench=[

@@ -70,7 +70,7 @@ def backward(grads, args, outputs, needs):
     needs_query, needs_key, needs_value, needs_mask = needs[:4]
     if call.is_empty:
         zeros = [grad.new_zeros(arg.shape) if needed else None for arg, needed in zip(args[:3], needs, strict=False)]
-        return (*zeros, torch.zeros_like(args[3]) if needs_mask else None, None)
+        return (*zeros, torch.zeros_like(args[3]) if needs_mask else None, *[None] * (len(needs) - 4))
     means = torch.empty_like(statistics)
     upstream = (grad, statistics, statistics.numel() // 2, means)
     rest = (*call.shape, *call.strides, *call.numbers)
@@ -94,7 +94,7 @@ def backward(grads, args, outputs, needs):
         grad_mask = mask_gradient(call, args[3], upstream)
     found = zip((grad_query, grad_key, grad_value), args[:3], needs[:3], strict=True)
     sums = [tensor.sum_to_size(like.shape) if needed else None for tensor, like, needed in found]
-    return (*sums, grad_mask, None)
+    return (*sums, grad_mask, *[None] * (len(needs) - 4))
 
 
 def mask_gradient(call: Call, attn_mask: torch.Tensor, upstream: tuple) -> torch.Tensor:
