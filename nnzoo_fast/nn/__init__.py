@@ -8,6 +8,14 @@ import torch
 
 from nnzoo_fast.nn import functional
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d, LazyConv1d, LazyConv2d, LazyConv3d
+from nnzoo_fast.nn.conv_transpose import (
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+)
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
@@ -25,12 +33,18 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "GCNConv",
     "LSTM",
     "LSTMCell",
     "LazyConv1d",
     "LazyConv2d",
     "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
     "LazyLinear",
     "Linear",
     "MessagePassing",

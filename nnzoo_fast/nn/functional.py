@@ -9,7 +9,16 @@ from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
 
-__all__ = ["conv1d", "conv2d", "conv3d", "linear", "scaled_dot_product_attention"]
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "scaled_dot_product_attention",
+]
 
 
 Size = int | tuple[int, ...]
@@ -60,6 +69,61 @@ def _conv(function: Callable, dimensions: int, input: torch.Tensor, weight: torc
     if weight.dim() != dimensions + 2:
         raise RuntimeError(f"conv{dimensions}d: weight must have {dimensions + 2} dimensions, got {list(weight.shape)}")
     return ops.conv(input, weight, *rest)
+
+
+def conv_transpose1d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv_transpose1d`: input [N, C, L], weight [C, out_channels / groups, *kernel]."""
+    rest = (bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(stock.conv_transpose1d, 1, input, weight, *rest)
+
+
+def conv_transpose2d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv_transpose2d`: input [N, C, H, W], weight [C, out_channels / groups, *kernel]."""
+    rest = (bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(stock.conv_transpose2d, 2, input, weight, *rest)
+
+
+def conv_transpose3d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv_transpose3d`: input [N, C, D, H, W], weight [C, out_channels / groups, *kernel]."""
+    rest = (bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(stock.conv_transpose3d, 3, input, weight, *rest)
+
+
+def _conv_transpose(function: Callable, dimensions: int, input: torch.Tensor, weight: torch.Tensor, *rest):
+    if not (is_traceable(input) and is_traceable(weight)):
+        return function(input, weight, *rest)
+    if weight.dim() != dimensions + 2:
+        raise RuntimeError(
+            f"conv_transpose{dimensions}d: weight must have {dimensions + 2} dimensions, got {list(weight.shape)}"
+        )
+    return ops.conv_transpose(input, weight, *rest)
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

@@ -49,9 +49,23 @@ struct ConvBackward {
   int threads;
 };
 
+// The gradient of the input alone, with a bias per channel of it added ([in_channels], contiguous; null: none): what a
+// transposed convolution computes.
+struct ConvGradInput {
+  const void* grad_output;
+  const void* weight;
+  const void* bias;
+  void* grad_input;
+  ConvShape shape;
+  std::int64_t grad_output_strides[5], grad_input_strides[5];
+  DType dtype;
+  int threads;
+};
+
 // The product path: implicit GEMM over shifted planes, depthwise convolution directly.
 NNZOO_KERNEL(conv_forward, ConvForward)
 NNZOO_KERNEL(conv_backward, ConvBackward)
+NNZOO_KERNEL(conv_grad_input, ConvGradInput)
 
 // The rung below it on the ladder: the im2col matrix of each image is written out, then multiplied. Channels-first,
 // contiguous input and output.

@@ -1,96 +1,10 @@
-#include "common/reduce.h"
+#include "ops/conv/conv_channel_sums.h"
 #include "ops/conv/conv_depthwise.h"
-#include "ops/conv/conv_grad_planes.h"
 #include "ops/conv/conv_grad_weight.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
 namespace {
-
-template <class S>
-S* class_output(const ConvBackward& args, const GradClass& c) {
-  const std::int64_t* const stride = args.grad_input_strides;
-  return static_cast<S*>(args.grad_input) + c.residue[0] * stride[2] + c.residue[1] * stride[3] +
-         c.residue[2] * stride[4];
-}
-
-template <class S>
-void grad_input(const ConvBackward& args) {
-  using T = Compute<S>;
-  const ConvShape& s = args.shape;
-  const PlaneShape shape = grad_planes(s);
-  const std::int64_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
-  const std::int64_t all_taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
-  const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
-  const std::int64_t* const stride = args.grad_input_strides;
-  const std::int64_t pixels = s.input[0] * s.input[1] * s.input[2];
-  const std::int64_t chunk = images_at_a_time<T>(s.batch, s.out_channels * plane_size<T>(shape) + in * pixels);
-  Scratch scratch;
-  std::int64_t* const offset = scratch.take<std::int64_t>(out * all_taps);
-  T* const buffer =
-      serves_as_planes<T>(grad, shape) ? nullptr : scratch.take<T>(chunk * s.out_channels * plane_size<T>(shape) + 1);
-  for (std::int64_t image = 0; image < s.batch; image += chunk) {
-    const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
-    const PlaneSet<T> planes = make_planes<T>(grad, image, images, s.out_channels, shape, buffer, args.threads);
-    for_each_grad_class(s, shape, [&](const GradClass& c) {
-      for (std::int64_t i = 0; i < out * c.taps; ++i) offset[i] = i / c.taps * planes.plane + c.shift[i % c.taps];
-      const auto multiply = [&](const auto& columns, std::int64_t each, const ColumnLayout& layout) {
-        const auto problem = [&](std::int64_t g) {
-          const S* const weight = static_cast<const S*>(args.weight) + g * out * in * all_taps;
-          S* const output = class_output<S>(args, c) + image * stride[0] + g * in * stride[1];
-          return GemmProblem{
-              TransposedWeight<S>{weight, in, all_taps, c.tap, c.taps}, columns(g * out),
-              ImageStore<T, S>{output,
-                               stride[0],
-                               stride[1],
-                               {s.stride[0] * stride[2], s.stride[1] * stride[3], s.stride[2] * stride[4]},
-                               c.grid,
-                               layout,
-                               nullptr}};
-        };
-        gemm_batched<T>(s.groups, in, images * each, out * c.taps, problem, args.threads);
-      };
-      multiply_planes<T>(planes, offset, c.grid, in, out * c.taps, multiply);
-    });
-  }
-}
-
-template <class S>
-void depthwise_grad_input(const ConvBackward& args) {
-  using T = Compute<S>;
-  const ConvShape& s = args.shape;
-  const PlaneShape shape = grad_planes(s);
-  const std::int64_t multiplier = s.out_channels / s.groups, plane = shape.size();
-  const std::int64_t all_taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
-  const std::int64_t row_pitch = shape.axis[2].size, depth_pitch = shape.axis[1].size * row_pitch;
-  const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
-  const std::int64_t* const stride = args.grad_input_strides;
-  parallel_for(s.batch * s.in_channels, args.threads, [&](std::int64_t begin, std::int64_t end) {
-    Scratch scratch;
-    T* const planes = scratch.take<T>(multiplier * plane + correlate_slack<T>);
-    T* const sums = scratch.take<T>(plane + correlate_slack<T>);
-    std::int64_t* const offset = scratch.take<std::int64_t>(multiplier * all_taps);
-    T* const weight = scratch.take<T>(multiplier * all_taps);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t image = i / s.in_channels, channel = i % s.in_channels;
-      for (std::int64_t m = 0; m < multiplier; ++m) {
-        fill_planes(grad, image, channel * multiplier + m, 1, shape, planes + m * plane, plane);
-      }
-      for_each_grad_class(s, shape, [&](const GradClass& c) {
-        for (std::int64_t k = 0; k < multiplier * c.taps; ++k) {
-          const std::int64_t m = k / c.taps, t = k % c.taps;
-          offset[k] = m * plane + c.shift[t];
-          weight[k] = to_float(static_cast<const S*>(args.weight)[(channel * multiplier + m) * all_taps + c.tap[t]]);
-        }
-        correlate(planes, offset, weight, multiplier * c.taps, span_of(c.grid, row_pitch, depth_pitch), sums);
-        const std::int64_t pixel_stride[3] = {s.stride[0] * stride[2], s.stride[1] * stride[3],
-                                              s.stride[2] * stride[4]};
-        store_pixels(sums, c.grid, row_pitch, depth_pitch, T(0), pixel_stride,
-                     class_output<S>(args, c) + image * stride[0] + channel * stride[1]);
-      });
-    }
-  });
-}
 
 // grad_output in the layout of the input's planes, zero where a plane has no output pixel: then both operands of
 // grad_weight = grad_output @ im2col^T run along the plane in one piece.
@@ -191,48 +105,29 @@ void depthwise_grad_weight(const ConvBackward& args) {
   });
 }
 
-template <class S>
-void grad_bias(const ConvBackward& args) {
-  using T = Compute<S>;
-  const ConvShape& s = args.shape;
-  const std::int64_t* const stride = args.grad_output_strides;
-  const S* const grad = static_cast<const S*>(args.grad_output);
-  S* const out = static_cast<S*>(args.grad_bias);
-  const std::int64_t rows = s.batch * s.output[0] * s.output[1], width = s.output[2];
-  if (stride[1] == 1 && stride[4] == s.out_channels && stride[3] == width * stride[4] &&
-      (s.output[0] == 1 || stride[2] == s.output[1] * stride[3]) &&
-      (s.batch == 1 || stride[0] == s.output[0] * s.output[1] * stride[3])) {
-    column_sums<T>(rows * width, s.out_channels, grad, stride[4], out, args.threads);
-    return;
-  }
-  parallel_for(s.out_channels, args.threads, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t o = begin; o < end; ++o) {
-      double total = 0;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t h = r % s.output[1], d = r / s.output[1] % s.output[0], n = r / s.output[1] / s.output[0];
-        const S* const row = grad + n * stride[0] + o * stride[1] + d * stride[2] + h * stride[3];
-        if (stride[4] == 1) {
-          Vec<T> sum = Vec<T>::zero();
-          for_each_vector<T>(width, [&](std::int64_t w, int count) { sum += Vec<T>::load(row + w, count); });
-          total += reduce_add(sum);
-        } else {
-          for (std::int64_t w = 0; w < width; ++w) total += to_float(row[w * stride[4]]);
-        }
-      }
-      out[o] = from_float<S>(total);
-    }
-  });
-}
-
 }  // namespace
 
 void conv_backward(const ConvBackward& args) {
+  if (args.grad_input) {
+    ConvGradInput part{};
+    part.grad_output = args.grad_output;
+    part.weight = args.weight;
+    part.grad_input = args.grad_input;
+    part.shape = args.shape;
+    copy_strides(args.grad_output_strides, part.grad_output_strides);
+    copy_strides(args.grad_input_strides, part.grad_input_strides);
+    part.dtype = args.dtype;
+    part.threads = args.threads;
+    conv_grad_input(part);
+  }
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
-    const bool depthwise = is_depthwise(args.shape);
-    if (args.grad_input) depthwise ? depthwise_grad_input<S>(args) : grad_input<S>(args);
-    if (args.grad_weight) depthwise ? depthwise_grad_weight<S>(args) : grad_weight<S>(args);
-    if (args.grad_bias) grad_bias<S>(args);
+    if (args.grad_weight) is_depthwise(args.shape) ? depthwise_grad_weight<S>(args) : grad_weight<S>(args);
+    if (args.grad_bias) {
+      const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
+      channel_sums(grad, args.shape.batch, args.shape.out_channels, args.shape.output, static_cast<S*>(args.grad_bias),
+                   args.threads);
+    }
   });
 }
 

@@ -1,40 +1,13 @@
-#include <pybind11/stl.h>
-
-#include <array>
-
-#include "common/bind.h"
-#include "ops/conv/conv.h"
+#include "ops/conv/conv_numbers.h"
 
 namespace nnzoo {
 namespace {
 
-// (batch, in_channels, out_channels, groups), then three numbers each for input, kernel, output, stride, padding,
-// dilation.
-using Numbers = std::array<std::int64_t, 22>;
-using Strides = std::array<std::int64_t, 5>;
-
-ConvShape shape_of(const Numbers& n) {
-  ConvShape shape{n[0], n[1], n[2], n[3], {}, {}, {}, {}, {}, {}};
-  for (int i = 0; i < 3; ++i) {
-    shape.input[i] = n[4 + i];
-    shape.kernel[i] = n[7 + i];
-    shape.output[i] = n[10 + i];
-    shape.stride[i] = n[13 + i];
-    shape.padding[i] = n[16 + i];
-    shape.dilation[i] = n[19 + i];
-  }
-  return shape;
-}
-
-void copy_strides(const Strides& from, std::int64_t (&to)[5]) {
-  for (int i = 0; i < 5; ++i) to[i] = from[i];
-}
-
 using ForwardKernel = void (*)(const ConvForward&);
 
 template <ForwardKernel kernel>
-void forward(Address input, Address weight, Address bias, Address output, const Numbers& shape,
-             const Strides& input_strides, const Strides& output_strides, int dtype, int threads) {
+void forward(Address input, Address weight, Address bias, Address output, const ConvNumbers& shape,
+             const ConvStrides& input_strides, const ConvStrides& output_strides, int dtype, int threads) {
   ConvForward args{};
   args.input = pointer<const void>(input);
   args.weight = pointer<const void>(weight);
@@ -50,8 +23,8 @@ void forward(Address input, Address weight, Address bias, Address output, const 
 }
 
 void backward(Address grad_output, Address input, Address weight, Address grad_input, Address grad_weight,
-              Address grad_bias, const Numbers& shape, const Strides& grad_output_strides, const Strides& input_strides,
-              const Strides& grad_input_strides, int dtype, int threads) {
+              Address grad_bias, const ConvNumbers& shape, const ConvStrides& grad_output_strides,
+              const ConvStrides& input_strides, const ConvStrides& grad_input_strides, int dtype, int threads) {
   ConvBackward args{};
   args.grad_output = pointer<const void>(grad_output);
   args.input = pointer<const void>(input);

@@ -71,6 +71,10 @@ ImageTensor<S> image_tensor(const void* data, const std::int64_t (&stride)[5]) {
   return {static_cast<const S*>(data), {stride[0], stride[1], stride[2], stride[3], stride[4]}};
 }
 
+inline void copy_strides(const std::int64_t* from, std::int64_t (&to)[5]) {
+  for (int i = 0; i < 5; ++i) to[i] = from[i];
+}
+
 // The planes of the input that all taps of a convolution meet as shifts.
 inline PlaneShape conv_planes(const ConvShape& s) {
   PlaneShape shape;

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def per_dimension(name: str, value: int | Sequence[int], n: int) -> list[int]:
+def per_dimension(name: str, value: int | Sequence[int], n: int, op: str = "conv") -> list[int]:
     """`value` as a list of n integers; an integer, or a list of one, stands for every dimension.
 
     Raises:
@@ -12,9 +12,9 @@ def per_dimension(name: str, value: int | Sequence[int], n: int) -> list[int]:
     """
     values = [value] if isinstance(value, int) else value
     if not isinstance(values, (tuple, list)) or not all(isinstance(x, int) and x is not True for x in values):
-        raise TypeError(f"conv: {name} must be an int or a tuple of ints, got {value!r}")
+        raise TypeError(f"{op}: {name} must be an int or a tuple of ints, got {value!r}")
     if len(values) not in (1, n):
-        raise RuntimeError(f"conv: {name} must be an int or {n} of them, got {value!r}")
+        raise RuntimeError(f"{op}: {name} must be an int or {n} of them, got {value!r}")
     return list(values) * (n if len(values) == 1 else 1)
 
 

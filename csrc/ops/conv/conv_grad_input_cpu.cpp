@@ -1,0 +1,109 @@
+#include "ops/conv/conv_depthwise.h"
+#include "ops/conv/conv_grad_planes.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+namespace {
+
+template <class S>
+S* class_output(const ConvGradInput& args, const GradClass& c) {
+  const std::int64_t* const stride = args.grad_input_strides;
+  return static_cast<S*>(args.grad_input) + c.residue[0] * stride[2] + c.residue[1] * stride[3] +
+         c.residue[2] * stride[4];
+}
+
+template <class S>
+Compute<S> bias_of(const ConvGradInput& args, std::int64_t channel) {
+  return args.bias ? Compute<S>(to_float(static_cast<const S*>(args.bias)[channel])) : Compute<S>(0);
+}
+
+template <class S>
+void grad_input(const ConvGradInput& args) {
+  using T = Compute<S>;
+  const ConvShape& s = args.shape;
+  const PlaneShape shape = grad_planes(s);
+  const std::int64_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
+  const std::int64_t all_taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
+  const std::int64_t* const stride = args.grad_input_strides;
+  const std::int64_t pixels = s.input[0] * s.input[1] * s.input[2];
+  const std::int64_t chunk = images_at_a_time<T>(s.batch, s.out_channels * plane_size<T>(shape) + in * pixels);
+  Scratch scratch;
+  std::int64_t* const offset = scratch.take<std::int64_t>(out * all_taps);
+  T* const buffer =
+      serves_as_planes<T>(grad, shape) ? nullptr : scratch.take<T>(chunk * s.out_channels * plane_size<T>(shape) + 1);
+  for (std::int64_t image = 0; image < s.batch; image += chunk) {
+    const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
+    const PlaneSet<T> planes = make_planes<T>(grad, image, images, s.out_channels, shape, buffer, args.threads);
+    for_each_grad_class(s, shape, [&](const GradClass& c) {
+      for (std::int64_t i = 0; i < out * c.taps; ++i) offset[i] = i / c.taps * planes.plane + c.shift[i % c.taps];
+      const auto multiply = [&](const auto& columns, std::int64_t each, const ColumnLayout& layout) {
+        const auto problem = [&](std::int64_t g) {
+          const S* const weight = static_cast<const S*>(args.weight) + g * out * in * all_taps;
+          const S* const bias = args.bias ? static_cast<const S*>(args.bias) + g * in : nullptr;
+          S* const output = class_output<S>(args, c) + image * stride[0] + g * in * stride[1];
+          return GemmProblem{
+              TransposedWeight<S>{weight, in, all_taps, c.tap, c.taps}, columns(g * out),
+              ImageStore<T, S>{output,
+                               stride[0],
+                               stride[1],
+                               {s.stride[0] * stride[2], s.stride[1] * stride[3], s.stride[2] * stride[4]},
+                               c.grid,
+                               layout,
+                               bias}};
+        };
+        gemm_batched<T>(s.groups, in, images * each, out * c.taps, problem, args.threads);
+      };
+      multiply_planes<T>(planes, offset, c.grid, in, out * c.taps, multiply);
+    });
+  }
+}
+
+template <class S>
+void depthwise_grad_input(const ConvGradInput& args) {
+  using T = Compute<S>;
+  const ConvShape& s = args.shape;
+  const PlaneShape shape = grad_planes(s);
+  const std::int64_t multiplier = s.out_channels / s.groups, plane = shape.size();
+  const std::int64_t all_taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  const std::int64_t row_pitch = shape.axis[2].size, depth_pitch = shape.axis[1].size * row_pitch;
+  const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
+  const std::int64_t* const stride = args.grad_input_strides;
+  parallel_for(s.batch * s.in_channels, args.threads, [&](std::int64_t begin, std::int64_t end) {
+    Scratch scratch;
+    T* const planes = scratch.take<T>(multiplier * plane + correlate_slack<T>);
+    T* const sums = scratch.take<T>(plane + correlate_slack<T>);
+    std::int64_t* const offset = scratch.take<std::int64_t>(multiplier * all_taps);
+    T* const weight = scratch.take<T>(multiplier * all_taps);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t image = i / s.in_channels, channel = i % s.in_channels;
+      for (std::int64_t m = 0; m < multiplier; ++m) {
+        fill_planes(grad, image, channel * multiplier + m, 1, shape, planes + m * plane, plane);
+      }
+      for_each_grad_class(s, shape, [&](const GradClass& c) {
+        for (std::int64_t k = 0; k < multiplier * c.taps; ++k) {
+          const std::int64_t m = k / c.taps, t = k % c.taps;
+          offset[k] = m * plane + c.shift[t];
+          weight[k] = to_float(static_cast<const S*>(args.weight)[(channel * multiplier + m) * all_taps + c.tap[t]]);
+        }
+        correlate(planes, offset, weight, multiplier * c.taps, span_of(c.grid, row_pitch, depth_pitch), sums);
+        const std::int64_t pixel_stride[3] = {s.stride[0] * stride[2], s.stride[1] * stride[3],
+                                              s.stride[2] * stride[4]};
+        store_pixels(sums, c.grid, row_pitch, depth_pitch, bias_of<S>(args, channel), pixel_stride,
+                     class_output<S>(args, c) + image * stride[0] + channel * stride[1]);
+      });
+    }
+  });
+}
+
+}  // namespace
+
+void conv_grad_input(const ConvGradInput& args) {
+  dispatch_dtype(args.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::Type;
+    is_depthwise(args.shape) ? depthwise_grad_input<S>(args) : grad_input<S>(args);
+  });
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo
