@@ -127,13 +127,13 @@ def test_lazy_layers_become_ours(n):
 def test_float32_goes_where_it_was_measured_to_win(monkeypatch):
     def chosen(out, groups=1, layout=torch.contiguous_format):
         input = torch.zeros(4, 64, 16, 16).contiguous(memory_format=layout)
-        return nnzoo_fast.explain(
-            conv_transpose, input, torch.zeros(64, out // groups, 4, 4), None, 2, 1, 0, groups
-        ).chosen
+        settings = (2, 1, 0, groups)
+        return nnzoo_fast.explain(conv_transpose, input, torch.zeros(64, out // groups, 4, 4), None, *settings).chosen
 
-    monkeypatch.setattr(tables, "CPU", ("AuthenticAMD", 25))
-    if _extension._C is not None:
-        assert chosen(16) == chosen(64, groups=64) == "cpu"
+    ours = "cpu" if _extension._C is not None else "torch"
+    wins_from = {"float32 some channels 2d forward": 2**20, "float32 dense 2d forward": None}
+    monkeypatch.setattr(tables, "TABLE", tables.Table(tables.Cpu.here(), {"conv_transpose": wins_from}, "made up"))
+    assert chosen(16) == chosen(64, groups=64) == ours
     assert chosen(64) == chosen(16, layout=torch.channels_last) == "torch"
-    monkeypatch.setattr(tables, "CPU", ("GenuineIntel", 6))
-    assert chosen(8) == "torch"
+    monkeypatch.setattr(tables, "TABLE", None)
+    assert chosen(32) == "torch" and chosen(128, groups=64) == "torch" and chosen(192, groups=64) == "torch"

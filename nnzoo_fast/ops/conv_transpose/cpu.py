@@ -1,10 +1,12 @@
 """`conv_transpose` on the kernels of `csrc/ops/conv_transpose`, which are those of `conv` the other way round."""
 
+import math
+
 import torch
 
 from nnzoo_fast import _extension, tables
 from nnzoo_fast.backends import Verdict, address, cpu_supports
-from nnzoo_fast.ops.conv.cpu import MEASURED, numbers_of, strides_of
+from nnzoo_fast.ops.conv.cpu import numbers_of, strides_of
 from nnzoo_fast.ops.conv_transpose.outputs import allocate
 
 
@@ -12,23 +14,28 @@ def supports(input, weight, bias, stride, padding, output_padding, groups, dilat
     return cpu_supports(input, "conv_transpose_forward")
 
 
-def pays(input, weight, bias, stride, padding, output_padding, groups, dilation) -> Verdict:
-    """Zen 4, forward and training, one thread, against oneDNN (float64: torch's own product and col2im)."""
-    per_group = weight.shape[1]
+def kind_of(input, weight, bias, stride, padding, output_padding, groups, dilation) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its multiply-adds."""
+    per_group, *kernel = weight.shape[1:]
     if groups > 1 and per_group == 1:
-        return True, "depthwise planes stay in the first-level cache: 1.6 to 3.5 times as fast as oneDNN"
-    if input.dtype == torch.float64:
-        overlap = any(size > step for size, step in zip(weight.shape[2:], stride, strict=True))
-        if overlap and per_group >= 64:
-            return True, "stock torch writes the im2col matrix in float64: 1.3 to 1.6 times our time"
-        return False, "few products for each value: stock torch's float64 product is as fast"
-    if input.dtype == torch.bfloat16:
-        return False, "oneDNN uses the CPU's bfloat16 instructions: twice as fast"
-    if tables.CPU not in MEASURED:
-        return False, "no measurements of this CPU are shipped: oneDNN is trusted"
-    if input.is_contiguous() and input.dim() < 5 and input.shape[2] > 1 and per_group <= 32:
-        return True, "few output channels: 1.1 to 1.9 times as fast as oneDNN forward, 0.95 to 1.15 in training"
-    return False, "oneDNN's deconvolution is nearer to the FMA peak"
+        shape = "depthwise"
+    elif per_group <= 32:
+        shape = "few channels" if per_group <= 8 else "some channels"
+    else:
+        shape = "patches" if kernel == list(stride) else "dense"
+    layout = "" if input.is_contiguous() else " channels-last"
+    kind = f"{tables.DTYPE_NAMES[input.dtype]} {shape} {len(kernel)}d{layout} {tables.way(input, weight, bias)}"
+    # Every input position meets the whole weight.
+    return kind, input.shape[0] * math.prod(input.shape[2:]) * math.prod(weight.shape)
+
+
+def pays(input, weight, bias, stride, padding, output_padding, groups, dilation) -> Verdict:
+    kind, work = kind_of(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if groups > 1 and weight.shape[1] == 1:
+        rule = True, "bound by memory: planes stay in the first-level cache"
+    else:
+        rule = False, "no measurements of this CPU are at hand: stock torch's kernel is trusted"
+    return tables.pays("conv_transpose", kind, work, rule)
 
 
 def shape_numbers(input, weight, output, stride, padding, groups, dilation) -> tuple[int, ...]:
