@@ -162,46 +162,6 @@ NNZOO_INLINE Vec<T> sigmoid(Vec<T> x) {
   return one / (one + exp(neg(x)));
 }
 
-// A function and its derivative. Computed from the value, as s (1 - s) or 1 - t^2, a derivative loses its digits where
-// the function saturates, so what is kept for backward says how far the function is from its limit:
-//
-//     folded sigmoid    s where s < 1/2, else -(1 - s); a zero keeps its sign
-//     folded tanh       t where |t| is small, else 1 / (1 - |t|) with the sign of t; the first is at most 1, the second
-//                       above
-//
-// Both have all their digits, and unfolding them takes no exp.
-template <class T>
-struct Differentiated {
-  Vec<T> value, derivative;
-};
-
-template <class T>
-NNZOO_INLINE Vec<T> folded_sigmoid(Vec<T> x) {
-  const Vec<T> e = exp(neg(abs(x)));
-  return copy_sign(e / (Vec<T>::set(T(1)) + e), neg(x));
-}
-
-template <class T>
-NNZOO_INLINE Differentiated<T> unfold_sigmoid(Vec<T> folded) {
-  const Vec<T> half = Vec<T>::set(T(0.5)), signed_half = copy_sign(half, folded);
-  const Vec<T> value = (half - signed_half) + folded, rest = (half + signed_half) - folded;
-  return {value, value * rest};
-}
-
-template <class T>
-NNZOO_INLINE Vec<T> folded_tanh(Vec<T> x) {
-  const Vec<T> a = abs(x);
-  return tanh_given_far(x, fma(Vec<T>::set(T(0.5)), exp(a + a), Vec<T>::set(T(0.5))));
-}
-
-template <class T>
-NNZOO_INLINE Differentiated<T> unfold_tanh(Vec<T> folded) {
-  const Vec<T> one = Vec<T>::set(T(1)), a = abs(folded);
-  const Mask<T> far = a > one;
-  const Vec<T> rest = select(far, one / a, one - a);
-  return {select(far, copy_sign(one - rest, folded), folded), rest * (Vec<T>::set(T(2)) - rest)};
-}
-
 template <class T>
 NNZOO_INLINE Vec<T> erf(Vec<T> x) {
   constexpr bool single = sizeof(T) == 4;

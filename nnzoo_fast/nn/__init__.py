@@ -20,7 +20,7 @@ from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
-from nnzoo_fast.nn.recurrent import LSTM, LSTMCell
+from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -37,8 +37,12 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "GCNConv",
+    "GRU",
+    "GRUCell",
     "LSTM",
     "LSTMCell",
+    "RNN",
+    "RNNCell",
     "LazyConv1d",
     "LazyConv2d",
     "LazyConv3d",

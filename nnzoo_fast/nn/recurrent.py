@@ -1,4 +1,4 @@
-"""`LSTM` and `LSTMCell`, on `ops.lstm` and `ops.lstm_cell`."""
+"""`LSTM`, `GRU`, `RNN` and their cells, on the `ops` of the same names."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from torch.nn.utils.rnn import PackedSequence
 from nnzoo_fast import ops
 from nnzoo_fast.nn.drop_in import drop_in
 
-State = tuple[torch.Tensor, torch.Tensor]
+State = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+"""h, or the tuple of h and c."""
 
 
-@drop_in(torch.nn.LSTM)
-class LSTM(torch.nn.RNNBase):
-    """`torch.nn.LSTM`: [steps, batch, input_size] (batch first, unbatched, packed) -> output, (h_n, c_n).
+class _Recurrent(torch.nn.RNNBase):
+    """What the sequence layers share.
 
-    It subclasses `torch.nn.RNNBase`, since torch.compile refuses every subclass of `torch.nn.LSTM`. It works on the
-    same attributes, so `accelerate` and `restore` may exchange the two classes.
+    They subclass `torch.nn.RNNBase`, since torch.compile refuses every subclass of `torch.nn.LSTM`, `GRU` and `RNN`.
+    They work on the same attributes, so `accelerate` and `restore` may exchange the two classes.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__("LSTM", *args, **kwargs)
+    _kind: str
+    _states = 1
 
     def forward(self, input, hx=None):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
-            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            raise ValueError(f"{self._kind}: Expected input to be 2D or 3D, got {input.dim()}D instead")
         batched = input.dim() == 3
         batch_dim = 0 if self.batch_first and batched else 1
         if not batched:
@@ -34,10 +34,10 @@ class LSTM(torch.nn.RNNBase):
         self.check_input(input, None)
         if hx is not None:
             hx = self._checked_state(hx, batched, input.shape[batch_dim])
-        output, h_n, c_n = self._run(input, hx, self.batch_first and batched, None)
+        output, *states = self._run(input, hx, self.batch_first and batched, None)
         if not batched:
-            return output.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
-        return output, (h_n, c_n)
+            output, *states = (tensor.squeeze(1) for tensor in (output, *states))
+        return output, self._joined(states)
 
     def _forward_packed(self, input: PackedSequence, hx: State | None) -> tuple[PackedSequence, State]:
         data, batch_sizes, sorted_indices, unsorted_indices = input
@@ -46,13 +46,13 @@ class LSTM(torch.nn.RNNBase):
             hx = self.permute_hidden(hx, sorted_indices)
         output, *states = self._run(data, hx, False, batch_sizes)
         packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
-        return packed, self.permute_hidden(tuple(states), unsorted_indices)
+        return packed, self.permute_hidden(self._joined(states), unsorted_indices)
 
     def _run(self, input, hx, batch_first, batch_sizes):
         # By attribute: `_flat_weights` misses weights that functional_call or a parametrization puts in their place.
         weights = [getattr(self, name) for name in self._flat_weights_names]
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional, batch_first)
-        return ops.lstm(input, hx, weights, *settings, batch_sizes)
+        return self._operation(input, hx, weights, *settings, batch_sizes)
 
     def check_input(self, input: torch.Tensor, batch_sizes: torch.Tensor | None) -> None:
         weight = getattr(self, self._flat_weights_names[0])
@@ -70,27 +70,73 @@ class LSTM(torch.nn.RNNBase):
             )
 
     def _checked_state(self, hx: State, batched: bool, batch: int) -> State:
-        h, c = hx
+        states = self._parts(hx)
         dims = 3 if batched else 2
-        if h.dim() != dims or c.dim() != dims:
+        if any(state.dim() != dims for state in states):
             kind = "batched 3-D" if batched else "unbatched 2-D"
-            raise RuntimeError(
-                f"For {kind} input, hx and cx should also be {dims}-D but got ({h.dim()}-D, {c.dim()}-D) tensors"
-            )
+            got = ", ".join(f"{state.dim()}-D" for state in states)
+            raise RuntimeError(f"For {kind} input, hx should also be {dims}-D but got {got} tensors")
         if not batched:
-            h, c = h.unsqueeze(1), c.unsqueeze(1)
+            states = [state.unsqueeze(1) for state in states]
         directions = self.num_layers * (2 if self.bidirectional else 1)
-        self.check_hidden_size(h, (directions, batch, self.proj_size or self.hidden_size), _WRONG_SIZE.format(0))
-        self.check_hidden_size(c, (directions, batch, self.hidden_size), _WRONG_SIZE.format(1))
-        return h, c
+        widths = self.proj_size or self.hidden_size, self.hidden_size
+        for index, state in enumerate(states):
+            message = f"Expected hidden[{index}] size {{}}, got {{}}"
+            self.check_hidden_size(state, (directions, batch, widths[index]), message)
+        return self._joined(states)
 
     def permute_hidden(self, hx: State, permutation: torch.Tensor | None) -> State:
         if permutation is None:
             return hx
-        return hx[0].index_select(1, permutation), hx[1].index_select(1, permutation)
+        return self._joined([state.index_select(1, permutation) for state in self._parts(hx)])
+
+    def _parts(self, hx: State) -> tuple[torch.Tensor, ...]:
+        return tuple(hx) if self._states == 2 else (hx,)
+
+    def _joined(self, states) -> State:
+        return tuple(states) if self._states == 2 else states[0]
 
 
-_WRONG_SIZE = "Expected hidden[{}] size {{}}, got {{}}"
+@drop_in(torch.nn.LSTM)
+class LSTM(_Recurrent):
+    """`torch.nn.LSTM`: [steps, batch, input_size] (batch first, unbatched, packed) -> output, (h_n, c_n)."""
+
+    _kind, _states, _operation = "LSTM", 2, staticmethod(ops.lstm)
+
+    def __init__(self, *args, **kwargs):
+        super().__init__("LSTM", *args, **kwargs)
+
+
+@drop_in(torch.nn.GRU)
+class GRU(_Recurrent):
+    """`torch.nn.GRU`: [steps, batch, input_size] (batch first, unbatched, packed) -> output, h_n."""
+
+    _kind, _operation = "GRU", staticmethod(ops.gru)
+
+    def __init__(self, *args, **kwargs):
+        if "proj_size" in kwargs:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        super().__init__("GRU", *args, **kwargs)
+
+
+@drop_in(torch.nn.RNN)
+class RNN(_Recurrent):
+    """`torch.nn.RNN`: [steps, batch, input_size] (batch first, unbatched, packed) -> output, h_n."""
+
+    _kind = "RNN"
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", *args, **kwargs
+    ):
+        if "proj_size" in kwargs:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
+        self.nonlinearity = nonlinearity
+        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, num_layers, *args, **kwargs)
+
+    def _operation(self, *args):
+        return ops.rnn(*args, self.nonlinearity)
 
 
 @drop_in(torch.nn.LSTMCell)
@@ -98,18 +144,45 @@ class LSTMCell(torch.nn.LSTMCell):
     """`torch.nn.LSTMCell`: [batch, input_size] or [input_size] -> (h, c)."""
 
     def forward(self, input, hx=None):
-        if input.dim() not in (1, 2):
-            raise ValueError(f"LSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        for index, state in enumerate(hx or ()):
-            if state.dim() not in (1, 2):
-                raise ValueError(f"LSTMCell: Expected hx[{index}] to be 1D or 2D, got {state.dim()}D instead")
-        batched = input.dim() == 2
-        if not batched:
-            input = input.unsqueeze(0)
-        if hx is None:
-            zeros = torch.zeros(input.size(0), self.hidden_size, dtype=input.dtype, device=input.device)
-            hx = (zeros, zeros)
-        elif not batched:
-            hx = (hx[0].unsqueeze(0), hx[1].unsqueeze(0))
-        h, c = ops.lstm_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
+        return _cell(self, ops.lstm_cell, input, hx, 2)
+
+
+@drop_in(torch.nn.GRUCell)
+class GRUCell(torch.nn.GRUCell):
+    """`torch.nn.GRUCell`: [batch, input_size] or [input_size] -> h."""
+
+    def forward(self, input, hx=None):
+        return _cell(self, ops.gru_cell, input, hx, 1)
+
+
+@drop_in(torch.nn.RNNCell)
+class RNNCell(torch.nn.RNNCell):
+    """`torch.nn.RNNCell`: [batch, input_size] or [input_size] -> h."""
+
+    def forward(self, input, hx=None):
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+        return _cell(self, ops.rnn_cell, input, hx, 1, self.nonlinearity)
+
+
+def _cell(layer: torch.nn.RNNCellBase, operation, input, hx: State | None, count: int, *options) -> State:
+    """One step of a cell with `count` states, which may be unbatched or absent."""
+    name = type(layer).__name__
+    if input.dim() not in (1, 2):
+        raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
+    states = () if hx is None else hx if count == 2 else (hx,)
+    for index, state in enumerate(states):
+        if state.dim() not in (1, 2):
+            label = f"hx[{index}]" if count == 2 else "hidden"
+            raise ValueError(f"{name}: Expected {label} to be 1D or 2D, got {state.dim()}D instead")
+    batched = input.dim() == 2
+    if not batched:
+        input, states = input.unsqueeze(0), [state.unsqueeze(0) for state in states]
+    if hx is None:
+        zeros = torch.zeros(input.size(0), layer.hidden_size, dtype=input.dtype, device=input.device)
+        states = (zeros,) * count
+    states = tuple(states) if count == 2 else states[0]
+    found = operation(input, states, layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh, *options)
+    if batched:
+        return found
+    return tuple(state.squeeze(0) for state in found) if count == 2 else found.squeeze(0)

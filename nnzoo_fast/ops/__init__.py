@@ -9,11 +9,28 @@ from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gru import gru
+from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.linear import linear
 from nnzoo_fast.ops.lstm import lstm
 from nnzoo_fast.ops.lstm_cell import lstm_cell
+from nnzoo_fast.ops.rnn import rnn
+from nnzoo_fast.ops.rnn_cell import rnn_cell
 from nnzoo_fast.ops.scatter import scatter
 
-__all__ = ["attention", "conv", "conv_transpose", "gather_scatter", "linear", "lstm", "lstm_cell", "scatter"]
+__all__ = [
+    "attention",
+    "conv",
+    "conv_transpose",
+    "gather_scatter",
+    "gru",
+    "gru_cell",
+    "linear",
+    "lstm",
+    "lstm_cell",
+    "rnn",
+    "rnn_cell",
+    "scatter",
+]
 
 backends.check_environment()

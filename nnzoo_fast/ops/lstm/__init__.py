@@ -1,22 +1,19 @@
 """`lstm`: a stack of LSTM layers over whole sequences, padded or packed, in both directions."""
 
-import math
+import functools
 
 import torch
 from torch import _VF
-from torch.compiler import is_compiling
 
-from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend, wants_gradients
 from nnzoo_fast.cuda_support import cuda_rows
-from nnzoo_fast.front_door import STOCK, is_traceable, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm import cpu
-from nnzoo_fast.ops.lstm.check import check, check_count
-from nnzoo_fast.ops.lstm.dtypes import compute_dtype
-from nnzoo_fast.ops.lstm.reference import reference, zero_state
-from nnzoo_fast.ops.lstm.weights import group, per_direction
-from nnzoo_fast.random import keep_mask, new_seed
+from nnzoo_fast.ops.lstm.family import FAMILY
+from nnzoo_fast.ops.lstm.reference import reference
+from nnzoo_fast.recurrent import sequence
+from nnzoo_fast.recurrent.check import check
+from nnzoo_fast.recurrent.weights import per_direction
 from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["lstm", "operation", "reference"]
@@ -64,123 +61,32 @@ def lstm(
         RuntimeError: shapes, dtypes, devices or `batch_sizes` that don't fit together.
         BackendError: `backend` can't run this call.
     """
-    if not 0 <= dropout <= 1:
-        raise ValueError(f"lstm: dropout is {dropout}, expected a probability in [0, 1]")
-    if batch_first and batch_sizes is not None:
-        raise ValueError("lstm: batch_first is meaningless for packed input, which has batch_sizes")
-    if is_traceable(input) and input.dim() != (3 if batch_sizes is None else 2):
-        expected = "[steps, batch, in_features]" if batch_sizes is None else "[rows, in_features], being packed"
-        raise RuntimeError(f"lstm: input must be {expected}, got {list(input.shape)}")
     weights = list(weights)
-    count = num_layers * (2 if bidirectional else 1)
-    check_count(weights, bias, num_layers, bidirectional)
-    h0, c0 = hx or (None, None)
-    if batch_sizes is not None and h0 is None:
-        h0, c0 = zero_state(input, group(weights, bias, count)[0], count, batch_sizes[0])
-    input = input.transpose(0, 1) if batch_first else input
-    drops = train and dropout > 0 and num_layers > 1
-    settings = (bias, num_layers, float(dropout), bidirectional)
-    draws = drops and seed is None
-    left_to_torch = _autocast_promotes(input, weights, bias, count) or (draws and _is_watched(input, h0, c0, *weights))
-    if backend is None and left_to_torch:
-        output, h_n, c_n = _torch_lstm(input, h0, c0, weights, batch_sizes, *settings, train)
-    else:
-        seed = new_seed(input.device) if draws else seed if drops else None
-        output, h_n, c_n = operation(input, h0, c0, weights, batch_sizes, seed, *settings, backend=backend)
-    return output.transpose(0, 1) if batch_first else output, h_n, c_n
+    settings = (bias, num_layers, dropout, train, bidirectional, batch_first, batch_sizes)
+    # Under autocast torch's projecting LSTM lowers its products only, and returns h and c in different dtypes.
+    projects = per_direction(len(weights), bias, num_layers * (2 if bidirectional else 1)) in (3, 5)
+    return sequence.run(
+        FAMILY, operation, _in_torch, input, hx or (None, None), weights, *settings, (), seed, backend, projects
+    )
 
 
-def _is_watched(*tensors) -> bool:
-    """Whether a functorch transform or a tracer watches: a seed drawn now would be wrong or become a constant."""
-    return route([tensor for tensor in tensors if tensor is not None]) is STOCK
+def _in_torch():
+    return _VF.lstm
 
 
-def _autocast_promotes(input, weights, bias, count) -> bool:
-    """Under autocast torch's projecting LSTM lowers its products only, and returns h and c in different dtypes."""
-    if per_direction(len(weights), bias, count) in (2, 4) or not is_traceable(input) or input.is_meta:
-        return False
-    return torch.is_autocast_enabled(input.device.type)
-
-
-def _torch_lstm(input, h0, c0, weights, batch_sizes, bias, num_layers, dropout, bidirectional, train):
-    if h0 is None:
-        count = num_layers * (2 if bidirectional else 1)
-        h0, c0 = zero_state(input, group(weights, bias, count)[0], count, input.shape[1])
-    settings = (bias, num_layers, dropout, train, bidirectional)
-    if batch_sizes is None:
-        return _VF.lstm(input, (h0, c0), weights, *settings, False)
-    return _VF.lstm(input, batch_sizes, (h0, c0), weights, *settings)
-
-
-def stock(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional):
-    args = (input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional)
-    if _torch_lacks_lstm(input, weights, batch_sizes):
-        return reference(*args)
-    if seed is None:
-        return _torch_lstm(*args[:5], *args[6:], False)
-    return _stock_with_seed(*args)
-
-
-def _torch_lacks_lstm(input, weights, batch_sizes) -> bool:
+def _cannot_be_traced(call) -> bool:
     """torch's lstm has no batching rules or forward derivatives; compiled without its module, it can't be trained."""
-    if is_compiling():
-        return batch_sizes is None and wants_gradients(input, *weights)
-    return _compat.transformed()
+    return call.batch_sizes is None and wants_gradients(call.input, *call.weights)
 
 
-def _stock_with_seed(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional):
-    """torch's operators layer by layer, with our mask in between."""
-    count = 2 if bidirectional else 1
-    each = len(weights) // num_layers
-    out_features = group(weights, bias, num_layers * count)[0].out_features
-    masks = keep_mask(seed, (num_layers - 1, *input.shape[:-1], count * out_features), dropout)
-    scale = 0.0 if dropout == 1 else 1 / (1 - dropout)
-    output, states = input, []
-    for layer in range(num_layers):
-        if layer > 0:
-            output = torch.where(masks[layer - 1], output * scale, torch.zeros_like(output))
-        state = (None, None) if h0 is None else (h0[layer * count :][:count], c0[layer * count :][:count])
-        own = weights[layer * each : (layer + 1) * each]
-        output, *state = _torch_lstm(output, *state, own, batch_sizes, bias, 1, 0.0, bidirectional, False)
-        states.append(state)
-    h_n, c_n = (torch.cat(parts) for parts in zip(*states, strict=True))
-    return output, h_n, c_n
-
-
-def allocate(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional, training):
-    count = 2 if bidirectional else 1
-    first = group(weights, bias, num_layers * count)[0]
-    hidden, features = first.hidden_size, count * first.out_features
-    rows = tuple(input.shape[:-1])
-    batch = input.shape[1] if h0 is None else h0.shape[1]
-    directions = num_layers * count
-    output = input.new_empty((*rows, features))
-    h_n = input.new_empty((directions, batch, first.out_features))
-    c_n = input.new_empty((directions, batch, hidden))
-    if not training:
-        return output, h_n, c_n, input.new_empty(0), input.new_empty(0), input.new_empty(0)
-    kept = compute_dtype(input.dtype)
-    gates = input.new_empty((directions, *rows, 4 * hidden), dtype=kept)
-    cells = input.new_empty((directions, *rows, hidden), dtype=kept)
-    return output, h_n, c_n, gates, cells, input.new_empty((num_layers - 1, *rows, features))
-
-
-def keeps(args, needs):
-    return (True,) * len(needs), (True, False, False, True, True, True)
-
-
-def flops(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional):
-    rows = math.prod(input[:-1])
-    return 2 * rows * sum(math.prod(weight) for weight in weights if len(weight) == 2)
-
+stock = functools.partial(sequence.stock, FAMILY, _in_torch, reference, _cannot_be_traced)
 
 operation = Operation(
     "lstm",
-    "Tensor input, Tensor? h0, Tensor? c0, Tensor[] weights, Tensor? batch_sizes, Tensor? seed, bool bias, "
-    "int num_layers, float dropout, bool bidirectional",
-    ("output", "h_n", "c_n", "gates", "cells", "layer_outputs"),
+    FAMILY.schema,
+    FAMILY.outputs,
     visible=3,
-    allocate=allocate,
+    allocate=FAMILY.allocate,
     reference=reference,
     stock=stock,
     table=(
@@ -188,8 +94,8 @@ operation = Operation(
         *cuda_rows("nnzoo_fast.ops.lstm.cuda", "steps"),
         triton_row("nnzoo_fast.ops.lstm.triton_kernels"),
     ),
-    check=check,
-    keeps=keeps,
+    check=functools.partial(check, FAMILY),
+    keeps=FAMILY.keeps,
     autocast="lower",
-    flops=flops,
+    flops=FAMILY.flops,
 )

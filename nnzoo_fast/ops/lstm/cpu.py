@@ -1,13 +1,14 @@
-"""`lstm` on the kernels of `csrc/ops/lstm`, which run one direction of one layer."""
+"""`lstm` on the kernels of `csrc/ops/lstm`."""
 
 from __future__ import annotations
 
 import torch
 
-from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
+from nnzoo_fast.backends import Verdict, cpu_supports, wants_gradients
 from nnzoo_fast.ops.lstm import layers
-from nnzoo_fast.ops.lstm.weights import per_direction
+from nnzoo_fast.ops.lstm.family import FAMILY
+from nnzoo_fast.recurrent import cpu as recurrent
+from nnzoo_fast.recurrent.weights import per_direction
 from nnzoo_fast.tables import onednn_keeps_bf16
 
 
@@ -29,57 +30,8 @@ def _onednn_wins(input, weights, batch_sizes, seed, bias, directions) -> bool:
     return onednn_takes_it and seed is None and not wants_gradients(input, *weights)
 
 
-class Direction(layers.Direction):
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The `Shape` of lstm_bind.cpp."""
-        own = self.weights
-        return (
-            self.steps,
-            self.batch,
-            self.rows,
-            own.w_ih.shape[1],
-            own.hidden_size,
-            0 if own.w_hr is None else own.out_features,
-            address(self.batch_sizes),
-            self.reverse,
-            _extension.DTYPE_CODES[self.dtype],
-            torch.get_num_threads(),
-        )
-
-    @property
-    def weight_addresses(self) -> tuple[int, ...]:
-        return tuple(map(address, self.weights))
-
-    def forward(self, input, h0, c0, output, h_n, c_n, gates, cells) -> None:
-        tensors = tuple(map(address, (input, h0, c0, output, h_n, c_n, gates, cells)))
-        _extension._C.lstm_forward(self.shape, self.weight_addresses, tensors, output.stride(0))
-
-    def backward(self, input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n, into, add) -> None:
-        tensors = (input, h0, c0, output, gates, cells, grad_output, grad_h_n, grad_c_n)
-        _extension._C.lstm_backward(
-            self.shape,
-            self.weight_addresses,
-            tuple(map(address, tensors)),
-            tuple(map(address, into)),
-            output.stride(0),
-            grad_output.stride(0),
-            add,
-        )
-
-    @staticmethod
-    def drop(tensor, into, layer, seed, probability) -> torch.Tensor:
-        _extension._C.lstm_dropout(
-            tensor.data_ptr(),
-            into.data_ptr(),
-            tensor.numel(),
-            (layer - 1) * tensor.numel(),
-            probability,
-            seed.item(),
-            _extension.DTYPE_CODES[tensor.dtype],
-            torch.get_num_threads(),
-        )
-        return into
+class Direction(recurrent.Direction):
+    family = FAMILY
 
 
 forward, backward = layers.forward_by(Direction), layers.backward_by(Direction)

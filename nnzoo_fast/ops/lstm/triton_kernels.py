@@ -12,7 +12,7 @@ import triton.language as tl
 
 from nnzoo_fast.ops.linear.triton_kernels import column_sum, product
 from nnzoo_fast.ops.lstm import layers
-from nnzoo_fast.ops.lstm.dtypes import compute_dtype
+from nnzoo_fast.recurrent.family import compute_dtype
 from nnzoo_fast.triton_common import (
     AheadOfTime,
     compute_type,

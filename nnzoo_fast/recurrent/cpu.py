@@ -1,0 +1,98 @@
+"""A layer on the CPU kernels of `csrc/ops/<op>`, whose arguments stand in `csrc/common/recurrent_bind.h`."""
+
+from __future__ import annotations
+
+import torch
+
+from nnzoo_fast import _extension
+from nnzoo_fast.backends import address
+from nnzoo_fast.recurrent import layers
+from nnzoo_fast.recurrent.family import Family
+
+
+class Direction(layers.Direction):
+    """One direction; the layer's directions run side by side in one call. An op's subclass names its family."""
+
+    family: Family
+
+    @property
+    def kernel_sizes(self) -> tuple[int, ...]:
+        own = self.weights
+        return (
+            self.steps,
+            self.batch,
+            self.rows,
+            own.w_ih.shape[1],
+            own.hidden_size,
+            0 if own.w_hr is None else own.out_features,
+            address(self.batch_sizes),
+            _extension.DTYPE_CODES[self.dtype],
+            torch.get_num_threads(),
+        )
+
+    @staticmethod
+    def kernel_options(*options) -> tuple:
+        """What the kernels take for the op's own options."""
+        return options
+
+    @classmethod
+    def forward_layer(cls, passes, options) -> None:
+        first = passes[0]
+        output = first.tensors[1 + cls.family.states]
+        directions = [(addresses(one.direction.weights), addresses(cls._forward_tensors(one))) for one in passes]
+        kernel = getattr(_extension._C, f"{cls.family.name}_forward")
+        kernel(first.direction.kernel_sizes, directions, output.stride(0), *cls.kernel_options(*options))
+
+    @classmethod
+    def backward_layer(cls, passes, options) -> None:
+        first, states = passes[0], cls.family.states
+        output, grad_output = first.tensors[1 + states], first.tensors[2 + 2 * states]
+        directions = [
+            (addresses(one.direction.weights), addresses(cls._backward_tensors(one)), addresses(cls._gradients(one)))
+            for one in passes
+        ]
+        kernel = getattr(_extension._C, f"{cls.family.name}_backward")
+        kernel(
+            first.direction.kernel_sizes,
+            directions,
+            output.stride(0),
+            grad_output.stride(0),
+            *cls.kernel_options(*options),
+        )
+
+    @classmethod
+    def _forward_tensors(cls, one) -> tuple:
+        if cls.family.has_cells:
+            return one.tensors
+        input, h0, output, h_n, gates = one.tensors
+        return input, h0, None, output, h_n, None, gates, None
+
+    @classmethod
+    def _backward_tensors(cls, one) -> tuple:
+        if cls.family.has_cells:
+            return one.tensors
+        input, h0, output, gates, grad_output, grad_h_n = one.tensors
+        return input, h0, None, output, gates, None, grad_output, grad_h_n, None
+
+    @classmethod
+    def _gradients(cls, one) -> tuple:
+        grad_h0, *grad_c0 = one.grad_states
+        return one.grad_input, *one.grad_weights, grad_h0, *(grad_c0 or (None,))
+
+    @staticmethod
+    def drop(tensor, into, layer, seed, probability) -> torch.Tensor:
+        _extension._C.recurrent_dropout(
+            tensor.data_ptr(),
+            into.data_ptr(),
+            tensor.numel(),
+            (layer - 1) * tensor.numel(),
+            probability,
+            seed.item(),
+            _extension.DTYPE_CODES[tensor.dtype],
+            torch.get_num_threads(),
+        )
+        return into
+
+
+def addresses(tensors) -> tuple[int, ...]:
+    return tuple(map(address, tensors))
