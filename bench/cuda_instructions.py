@@ -26,9 +26,12 @@ FUNCTION = re.compile(r"^\s*Function : (\S+)")
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)")
 CLAIMS = {
     "tensor cores": r"(HMMA|IMMA|DMMA|HGMMA)\b.*",
+    "warpgroup products": r"HGMMA\b.*",
     "matrix load": r"LDSM\b.*",
     "asynchronous copy": r"LDGSTS\b.*",
     "bulk copy": r"(UBLKCP|UTMALDG|UTMASTG)\b.*",
+    "tensor map load": r"UTMALDG\b.*",
+    "tensor map store": r"UTMASTG\b.*",
     "cluster barrier": r"UCGABAR_ARV",
     "128-bit load": r"LDG\.E\.128\b.*",
     "128-bit store": r"STG\.E\.128\b.*",

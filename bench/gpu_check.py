@@ -181,6 +181,25 @@ def emulator_against_hardware(check: Check) -> dict:
     return {"worst": worst, "failures": failures}
 
 
+def cuda_graphs(check: Check) -> dict:
+    """Forward and backward of every operation, captured and replayed."""
+    if check.rehearse:
+        return {"skipped": "needs a GPU"}
+    import captured
+    import torch
+
+    failures = []
+    for spec, dtype, sample in every_call(check):
+        if check.left() < 0:
+            return {"failures": failures, "unfinished": f"stopped at {spec.name}, {dtype}"}
+        if dtype in (torch.float32, torch.bfloat16) and supported(spec, sample, dtype, "cuda", "cuda"):
+            try:
+                failures += captured.problems(spec, sample, dtype)
+            except Exception as error:
+                failures.append(f"{spec.name}-{dtype}-{sample.id}: {type(error).__name__}: {error}")
+    return {"failures": failures}
+
+
 SANITIZED = """
 import sys; sys.path[:0] = {paths!r}
 import matrix, torch, nnzoo_fast
@@ -302,6 +321,7 @@ def main() -> int:
     check.step("build", build, 180)
     check.step(f"test matrix, {backend}", matrix_of(backend), 120)
     check.step("emulator, hardware", emulator_against_hardware, 90)
+    check.step("CUDA graphs", cuda_graphs, 60)
     check.step("compute-sanitizer", sanitizer, 120)
     check.step("benchmark", benchmark, 120)
     if not options.rehearse:

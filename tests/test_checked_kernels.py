@@ -12,7 +12,8 @@ import torch
 import nnzoo_fast
 from nnzoo_fast import _extension, cuemu
 from nnzoo_fast.cuemu import operations
-from nnzoo_fast.spec import Maker, run_with_gradients
+from nnzoo_fast.ops.linear import cuda_plan
+from nnzoo_fast.spec import Call, Maker, run_with_gradients
 
 ORDERS = ("forward", "reverse", "random:5")
 SPECS = [spec for spec in matrix.SPECS.values() if matrix.has_backend(spec, "cuemu")]
@@ -60,6 +61,24 @@ def test_first_sample_in_every_schedule(module, spec, order, monkeypatch):
     monkeypatch.setenv("CUEMU_ORDER", order)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         assert check(module, spec, spec.samples[0], dtype)["findings"] == []
+
+
+@pytest.mark.parametrize("rung", ["cuemu", "cuemu_tensor", "cuemu_vectors", "cuemu_tiled", "cuemu_naive"])
+def test_rungs_of_linear(module, rung, monkeypatch):
+    """Packed operands, clusters, and slices of the depth, which the samples are too small or too odd for."""
+    monkeypatch.setattr(cuda_plan, "SHORTEST_SLICE", 64)
+    monkeypatch.setattr(cuda_plan, "EMULATED_MULTIPROCESSORS", 2)
+    kernels = set()
+    for order, rows in zip(ORDERS, (264, 24, 24), strict=True):
+        monkeypatch.setenv("CUEMU_ORDER", order)
+        tensors = [Maker(torch.bfloat16).normal(*shape) for shape in ((rows, 40), (136, 40), (136,))]
+        session = operations.Session(module)
+        with session.open(), nnzoo_fast.backend(rung):
+            run_with_gradients(nnzoo_fast.ops.linear, Call((*tensors, "gelu")))
+        assert session.report["findings"] == []
+        kernels |= {kernel["name"] for kernel in session.report["kernels"]}
+    expected = {"cuemu": "hopper_kernel"}.get(rung, rung.replace("cuemu_", "") + "_kernel")
+    assert any(expected in kernel for kernel in kernels), kernels
 
 
 class TooShort(operations.Session):

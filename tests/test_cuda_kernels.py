@@ -169,6 +169,14 @@ def test_claims_of_the_table(instructions):
         assert ("tensor cores" in table[kernel]["sm_90a"]) == sixteen_bit
     rows = [kernel for kernel in table if kernel.startswith("rows_kernel<Forward<") and "1>" not in kernel]
     assert rows and all("128-bit load" in table[kernel]["sm_90a"] for kernel in rows)
+    hopper = {kernel: table[kernel] for kernel in table if kernel.startswith("hopper_kernel<")}
+    assert len(hopper) == 16 and not any(archs["sm_80"] for archs in hopper.values())
+    for kernel, archs in hopper.items():
+        assert {"warpgroup products", "tensor map load", "tensor map store"} <= set(archs["sm_90a"]), kernel
+        assert ("cluster barrier" in archs["sm_90a"]) == ("256, 4, 2" in kernel)
+    of_any_gpu = {"tensor cores", "asynchronous copy", "matrix load", "128-bit store"}
+    for kernel in (kernel for kernel in table if kernel.startswith("tensor_kernel<")):
+        assert all(of_any_gpu <= set(claims) for claims in table[kernel].values()), kernel
     for kernel, archs in table.items():
         assert not any("atomic" in claims or "local memory" in claims for claims in archs.values()), kernel
 

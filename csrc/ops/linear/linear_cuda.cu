@@ -1,99 +1,155 @@
-#include "common/gemm.cuh"
-#include "ops/linear/activation.cuh"
-#include "ops/linear/linear_cuda.h"
+#include <cstring>
+
+#include "common/launch.cuh"
+#include "ops/linear/linear_output.cuh"
 
 namespace nnzoo::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+
+// Adds up the parts of each result in order.
+template <class T>
+__global__ void add_parts_kernel(Output<T> to, int slices) {
+  const Accumulator<T>* const parts = to.parts;
+  to.parts = nullptr;
+  const std::int64_t count = to.rows * to.columns;
+  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kThreads;
+  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x; i < count; i += step) {
+    Accumulator<T> sum = parts[i];
+    for (int slice = 1; slice < slices; ++slice) sum += parts[slice * count + i];
+    to(0, i / to.columns, i % to.columns, sum);
+  }
+}
 
 template <class T>
-struct BiasAndActivation {
-  const T* bias;
-  T* out;
-  T* before;
-  std::int64_t columns;
-  Activation activation;
+void add_parts(const Output<T>& to, std::int64_t slices, void* stream) {
+  constexpr std::int64_t kMost = 4096;  // enough blocks to fill a GPU; each thread then takes several results
+  const std::int64_t blocks = ceil_div<std::int64_t>(to.rows * to.columns, kThreads);
+  launch<add_parts_kernel<T>>(static_cast<unsigned>(blocks < kMost ? blocks : kMost), kThreads, 0, stream, to,
+                              static_cast<int>(slices));
+}
 
-  __device__ void operator()(int, std::int64_t row, std::int64_t column, Accumulator<T> sum) const {
-    const std::int64_t at = row * columns + column;
-    if (bias) sum += widen(bias[column]);
-    if (before) before[at] = narrow<T>(sum);
-    out[at] = narrow<T>(activate(activation, sum));
+// Stores a pack to global memory in one access, where nvcc by itself would store its elements.
+template <class T, int count>
+__device__ __forceinline__ void store_global(T* into, const Pack<T, count>& pack) {
+  if constexpr (sizeof pack == 16) {
+    uint4 bits;
+    memcpy(&bits, &pack, sizeof bits);
+    __stwb(reinterpret_cast<uint4*>(into), bits);
+  } else {
+    *reinterpret_cast<Pack<T, count>*>(into) = pack;
   }
+}
+
+template <class T>
+struct Gradient {
+  const T* grad;
+  const T* kept;
+  T* out;
+  Output<T> sums;  // rows: slices
+  std::int64_t rows, columns, grad_row, grad_column, slice, column_blocks;
+  Activation activation;
 };
 
-template <class T>
-__global__ void activation_gradient_kernel(const T* grad, const T* kept, T* out, std::int64_t count,
-                                           std::int64_t columns, std::int64_t grad_row, std::int64_t grad_column,
-                                           Activation activation) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x; i < count; i += step) {
-    const Accumulator<T> value = widen(grad[i / columns * grad_row + i % columns * grad_column]);
-    out[i] = narrow<T>(value * slope(activation, widen(kept[i])));
-  }
-}
-
-// A block sums 32 columns: warp w takes rows w, w + 8, ..., then the first warp adds the eight parts.
-template <class T>
-__global__ void column_sum_kernel(const T* grad, T* out, std::int64_t rows, std::int64_t columns, std::int64_t grad_row,
-                                  std::int64_t grad_column) {
-  __shared__ Accumulator<T> parts[kThreads / 32][32];
+// A block takes 32 * count columns of a slice of the rows: warp w rows w, w + 8, ..., `count` columns to a lane. Then
+// the warps' sums are added in order.
+template <class T, int count>
+__global__ void __launch_bounds__(kThreads) gradient_kernel(Gradient<T> args) {
+  using A = Accumulator<T>;
+  __shared__ A of_warps[kWarps][32 * count];
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
-  const std::int64_t column = blockIdx.x * std::int64_t{32} + lane;
-  Accumulator<T> sum = 0;
-  if (column < columns) {
-    for (std::int64_t row = warp; row < rows; row += kThreads / 32)
-      sum += widen(grad[row * grad_row + column * grad_column]);
+  const std::int64_t slice = blockIdx.x / args.column_blocks;
+  const std::int64_t first_column = blockIdx.x % args.column_blocks * (32 * count);
+  const std::int64_t column = first_column + lane * count;
+  const std::int64_t end = (slice + 1) * args.slice < args.rows ? (slice + 1) * args.slice : args.rows;
+  A sums[count] = {};
+  if (column < args.columns) {
+    for (std::int64_t row = slice * args.slice + warp; row < end; row += kWarps) {
+      using Packed = Pack<T, count>;
+      const auto grad = *reinterpret_cast<const Packed*>(args.grad + row * args.grad_row + column * args.grad_column);
+      const std::int64_t at = row * args.columns + column;
+      Packed kept = grad;
+      if (args.out) kept = *reinterpret_cast<const Packed*>(args.kept + at);
+      Packed out;
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        const A value = widen(grad.values[i]) * slope(args.activation, widen(kept.values[i]));
+        out.values[i] = narrow<T>(value);
+        sums[i] += value;
+      }
+      if (args.out) store_global(args.out + at, out);
+    }
   }
-  parts[warp][lane] = sum;
+  if (!args.sums.out) return;
+#pragma unroll
+  for (int i = 0; i < count; ++i) of_warps[warp][lane * count + i] = sums[i];
   __syncthreads();
-  if (warp > 0 || column >= columns) return;
-  for (int other = 1; other < kThreads / 32; ++other) sum += parts[other][lane];
-  out[column] = narrow<T>(sum);
+  const std::int64_t own = first_column + threadIdx.x;
+  if (threadIdx.x >= 32 * count || own >= args.columns) return;
+  A sum = of_warps[0][threadIdx.x];
+  for (int other = 1; other < kWarps; ++other) sum += of_warps[other][threadIdx.x];
+  args.sums(static_cast<int>(slice), 0, own, sum);
 }
 
-// Enough blocks to fill a GPU; each thread then takes several elements.
-unsigned blocks_for(std::int64_t count) {
-  constexpr std::int64_t kMost = 4096;
-  const std::int64_t blocks = ceil_div<std::int64_t>(count, kThreads);
-  return static_cast<unsigned>(blocks < kMost ? blocks : kMost);
+template <class T, int count>
+void launch_gradient(Gradient<T> args, void* stream) {
+  args.column_blocks = ceil_div<std::int64_t>(args.columns, 32 * count);
+  const std::int64_t slices = args.rows ? ceil_div<std::int64_t>(args.rows, args.slice) : 1;  // a sum of nothing is 0
+  launch<gradient_kernel<T, count>>(static_cast<unsigned>(args.column_blocks * slices), kThreads, 0, stream, args);
 }
+
+bool is_aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
 
 }  // namespace
 
 void linear_product(const LinearProduct& args, void* stream) {
-  dispatch_dtype(args.dtype, [&](auto element) {
-    using T = decltype(element);
-    const StridedOperand<T> a(args.a, args.rows, args.depth, args.a_row, args.a_depth);
-    const StridedOperand<T> b(args.b, args.columns, args.depth, args.b_row, args.b_depth);
-    const BiasAndActivation<T> epilogue{static_cast<const T*>(args.bias), static_cast<T*>(args.out),
-                                        static_cast<T*>(args.before), args.columns,
-                                        static_cast<Activation>(args.activation)};
-    gemm(a, b, epilogue, args.allow_tf32, stream);
-  });
+  if (args.rows == 0 || args.columns == 0) return;
+  switch (args.kernel) {
+    case LinearKernel::tensor:
+      linear_tensor(args, stream);
+      break;
+    case LinearKernel::hopper:
+      linear_hopper(args, stream);
+      break;
+    default:
+      linear_simple(args, stream);
+  }
+  if (!args.parts) return;
+  dispatch_dtype(args.dtype, [&](auto element) { add_parts(Output<decltype(element)>(args), args.slices(), stream); });
 }
 
-void linear_activation_gradient(const LinearActivationGradient& args, void* stream) {
-  const std::int64_t count = args.rows * args.columns;
-  if (count == 0) return;
-  dispatch_dtype(args.dtype, [&](auto element) {
-    using T = decltype(element);
-    launch<activation_gradient_kernel<T>>(blocks_for(count), kThreads, 0, stream, static_cast<const T*>(args.grad),
-                                          static_cast<const T*>(args.kept), static_cast<T*>(args.out), count,
-                                          args.columns, args.grad_row, args.grad_column,
-                                          static_cast<Activation>(args.activation));
-  });
-}
-
-void linear_column_sum(const LinearColumnSum& args, void* stream) {
+void linear_gradient(const LinearGradient& args, void* stream) {
   if (args.columns == 0) return;
+  LinearProduct sums{};  // a row of column sums
+  sums.out = args.sums;
+  sums.parts = args.parts;
+  sums.rows = 1;
+  sums.columns = args.columns;
   dispatch_dtype(args.dtype, [&](auto element) {
     using T = decltype(element);
-    launch<column_sum_kernel<T>>(static_cast<unsigned>(ceil_div<std::int64_t>(args.columns, 32)), kThreads, 0, stream,
-                                 static_cast<const T*>(args.grad), static_cast<T*>(args.out), args.rows, args.columns,
-                                 args.grad_row, args.grad_column);
+    constexpr int kPack = kPackSize<T>;
+    const Gradient<T> of_kernel{static_cast<const T*>(args.grad),
+                                static_cast<const T*>(args.kept),
+                                static_cast<T*>(args.out),
+                                Output<T>(sums),
+                                args.rows,
+                                args.columns,
+                                args.grad_row,
+                                args.grad_column,
+                                args.slice,
+                                0,
+                                static_cast<Activation>(args.activation)};
+    const bool packed = args.grad_column == 1 && args.grad_row % kPack == 0 && args.columns % kPack == 0 &&
+                        is_aligned(args.grad) && is_aligned(args.kept) && is_aligned(args.out);
+    if (packed) {
+      launch_gradient<T, kPack>(of_kernel, stream);
+    } else {
+      launch_gradient<T, 1>(of_kernel, stream);
+    }
+    if (args.parts) add_parts(Output<T>(sums), ceil_div<std::int64_t>(args.rows, args.slice), stream);
   });
 }
 

@@ -93,7 +93,7 @@ operation = Operation(
     stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
-        *cuda_rows("nnzoo_fast.ops.linear.cuda"),
+        *cuda_rows("nnzoo_fast.ops.linear.cuda", "tensor", "vectors", "tiled", "naive"),
         *(
             Backend(f"cpu_{rung}", cpu.supports, cpu.forward_by(rung), cpu.backward, only_on_request)
             for rung in cpu.RUNGS

@@ -1,13 +1,15 @@
-"""`linear` on the kernels of `csrc/ops/linear/linear_cuda.cu`."""
+"""`linear` on the kernels of `csrc/ops/linear/*_cuda.cu`."""
 
 import math
+from typing import NamedTuple
 
 import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
-from nnzoo_fast.cuda_support import allows_tf32, call
+from nnzoo_fast.cuda_support import Kernels, call
 from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
+from nnzoo_fast.ops.linear.cuda_plan import Kernel, kernel_for, multiprocessors, row_slice_of, slice_of
 from nnzoo_fast.ops.linear.outputs import NEEDS_PREACTIVATION, allocate
 
 
@@ -15,26 +17,30 @@ def supports(input, weight, bias, activation) -> Verdict:
     return True, ""
 
 
-def product(a, b, out, bias=None, activation="none", before=None) -> None:
+def supports_tensor_cores(input, weight, bias, activation) -> Verdict:
+    if input.dtype not in (torch.bfloat16, torch.float16):
+        return False, f"{input.dtype}: this rung multiplies bfloat16 and float16"
+    return True, ""
+
+
+def product(a, b, out, bias=None, activation="none", before=None, top=Kernel.HOPPER) -> None:
     """out = activation(a @ b^T + bias) for a [M, K] and b [N, K] of any strides; `before` receives the activation's
-    argument."""
-    call(
-        out,
-        "linear_product",
-        a.data_ptr(),
-        b.data_ptr(),
-        address(bias),
-        out.data_ptr(),
-        address(before),
-        a.shape[0],
-        b.shape[0],
-        a.shape[1],
-        *a.stride(),
-        *b.stride(),
-        ACTIVATION_CODES[activation],
-        DTYPE_CODES[out.dtype],
-        allows_tf32(),
-    )
+    argument. It runs on the highest rung up to `top` that takes the call."""
+    (rows, depth), columns = a.shape, b.shape[0]
+    kernel = kernel_for(top, a, b)
+    slice = slice_of(kernel, rows, columns, depth)
+    parts = parts_of(out, -(-depth // slice), rows, columns)
+    tensors = [address(tensor) for tensor in (a, b, bias, out, before, parts)]
+    sizes = (rows, columns, depth, *a.stride(), *b.stride(), slice)
+    codes = (ACTIVATION_CODES[activation], DTYPE_CODES[out.dtype], kernel, multiprocessors(out))
+    call(out, "linear_product", tensors, sizes, *codes)
+
+
+def parts_of(like: torch.Tensor, slices: int, *shape: int) -> torch.Tensor | None:
+    """Room for the sums of each of several slices."""
+    if slices < 2:
+        return None
+    return like.new_empty((slices, *shape), dtype=torch.promote_types(like.dtype, torch.float32))
 
 
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:
@@ -42,37 +48,56 @@ def rows_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(math.prod(tensor.shape[:-1]), tensor.shape[-1])
 
 
-def forward(input, weight, bias, activation, training):
-    output, preactivation = allocate(input, weight, bias, activation, training)
-    bias = None if bias is None else bias.contiguous()
-    product(rows_of(input), weight, output, bias, activation, preactivation)
-    return output, preactivation
+def gradient(grad, sums=None, kept=None, activation="none") -> torch.Tensor:
+    """The gradient of the activation's argument, from that of its result, `grad` [M, N]; its sum over the rows goes to
+    `sums` [N], if that is wanted."""
+    out = None if activation == "none" else torch.empty_like(grad, memory_format=torch.contiguous_format)
+    if out is not None or sums is not None:
+        rows, columns = grad.shape
+        slice = row_slice_of(rows, columns, grad.element_size())
+        parts = None if sums is None else parts_of(grad, -(-rows // slice), columns)
+        tensors = [address(tensor) for tensor in (grad, kept, out, sums, parts)]
+        sizes = (rows, columns, *grad.stride(), slice)
+        call(grad, "linear_gradient", tensors, sizes, ACTIVATION_CODES[activation], DTYPE_CODES[grad.dtype])
+    return grad if out is None else out
 
 
-def backward(grads, args, outputs, needs):
-    input, weight, bias, activation = args
-    needs_input, needs_weight, needs_bias = needs
-    grad = activation_gradient(rows_of(grads[0]), outputs, activation)
-    grad_input = grad_weight = grad_bias = None
-    if needs_input:
-        grad_input = grad.new_empty(input.shape)
-        product(grad, weight.t(), grad_input)
-    if needs_weight:
-        grad_weight = grad.new_empty(weight.shape)
-        product(grad.t(), rows_of(input).t(), grad_weight)
-    if needs_bias:
-        grad_bias = grad.new_empty(weight.shape[:1])
-        sizes = (*grad.shape, *grad.stride(), DTYPE_CODES[grad.dtype])
-        call(grad, "linear_column_sum", grad.data_ptr(), grad_bias.data_ptr(), *sizes)
-    return grad_input, grad_weight, grad_bias
+class Ladder(NamedTuple):
+    """The kernels up to one rung."""
+
+    top: Kernel
+
+    def forward(self, input, weight, bias, activation, training):
+        output, preactivation = allocate(input, weight, bias, activation, training)
+        bias = None if bias is None else bias.contiguous()
+        product(rows_of(input), weight, output, bias, activation, preactivation, self.top)
+        return output, preactivation
+
+    def backward(self, grads, args, outputs, needs):
+        input, weight, _, activation = args
+        needs_input, needs_weight, needs_bias = needs
+        grad_input = grad_weight = None
+        grad_bias = grads[0].new_empty(weight.shape[:1]) if needs_bias else None
+        kept = outputs[1] if activation in NEEDS_PREACTIVATION else outputs[0]
+        grad = gradient(rows_of(grads[0]), grad_bias, None if activation == "none" else kept, activation)
+        if needs_input:
+            grad_input = grad.new_empty(input.shape)
+            product(grad, weight.t(), grad_input, top=self.top)
+        if needs_weight:
+            grad_weight = grad.new_empty(weight.shape)
+            product(grad.t(), rows_of(input).t(), grad_weight, top=self.top)
+        return grad_input, grad_weight, grad_bias
 
 
-def activation_gradient(grad, outputs, activation):
-    """The gradient of the activation's argument, [M, N]."""
-    if activation == "none":
-        return grad
-    kept = outputs[1] if activation in NEEDS_PREACTIVATION else outputs[0]
-    result = torch.empty_like(grad, memory_format=torch.contiguous_format)
-    sizes = (*grad.shape, *grad.stride(), ACTIVATION_CODES[activation], DTYPE_CODES[grad.dtype])
-    call(grad, "linear_activation_gradient", grad.data_ptr(), kept.data_ptr(), result.data_ptr(), *sizes)
-    return result
+def kernels(top: Kernel, supports=supports) -> Kernels:
+    ladder = Ladder(top)
+    return Kernels(supports, ladder.forward, ladder.backward)
+
+
+_, forward, backward = kernels(Kernel.HOPPER)
+RUNGS = {
+    "tensor": kernels(Kernel.TENSOR, supports_tensor_cores),
+    "vectors": kernels(Kernel.VECTORS),
+    "tiled": kernels(Kernel.TILED),
+    "naive": kernels(Kernel.NAIVE),
+}

@@ -11,7 +11,7 @@ import torch
 from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.cuda_support import Kernels, allows_tf32, call
-from nnzoo_fast.ops.linear.cuda import product
+from nnzoo_fast.ops.linear.cuda import gradient, product
 from nnzoo_fast.ops.lstm import layers
 from nnzoo_fast.random import keep_mask
 from nnzoo_fast.recurrent.family import compute_dtype
@@ -106,8 +106,7 @@ class Steps(layers.Direction):
         if w_hh is not None:
             product(deltas.t(), previous.t(), w_hh)
         if bias is not None:
-            sizes = (*deltas.shape, *deltas.stride(), DTYPE_CODES[deltas.dtype])
-            call(deltas, "linear_column_sum", deltas.data_ptr(), bias.data_ptr(), *sizes)
+            gradient(deltas, bias)
 
     @staticmethod
     def drop(tensor, into, layer, seed, probability) -> torch.Tensor:
