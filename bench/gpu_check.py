@@ -25,6 +25,8 @@ FLUSHED_BYTES = 256 << 20  # more than the largest L2
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from bench import gpu_counters  # noqa: E402
+
 
 class Check:
     """The run: how much time is left, on what the kernels run, and what was found."""
@@ -116,6 +118,13 @@ def every_call(check: Check):
                 yield spec, dtype, sample
 
 
+def rungs(spec, backend: str) -> list[str]:
+    """The rows of an operation's ladder on `backend`, the fastest first: "cuda", "cuda_tiled", ..."""
+    import matrix
+
+    return [row.name for row in matrix.operation_of(spec.name).table if re.match(f"{backend}(_|$)", row.name)]
+
+
 def supported(spec, sample, dtype, backend: str, device: str) -> bool:
     import matrix
 
@@ -128,7 +137,7 @@ def supported(spec, sample, dtype, backend: str, device: str) -> bool:
 
 
 def matrix_of(backend: str):
-    """The step that holds every operation, dtype and sample on `backend` against the float64 oracle."""
+    """The step that holds every operation, dtype and sample on every rung of `backend` against the float64 oracle."""
 
     def test_matrix(check: Check) -> dict:
         import matrix
@@ -139,23 +148,25 @@ def matrix_of(backend: str):
         for spec, dtype, sample in every_call(check):
             if check.left() < 0:
                 return {"run": counts, "failures": failures, "unfinished": f"stopped at {spec.name}, {dtype}"}
-            label = f"{spec.name}-{backend}-{str(dtype).removeprefix('torch.')}-{sample.id}"
-            try:
-                if not supported(spec, sample, dtype, backend, check.device):
-                    continue
-                with nnzoo_fast.backend(backend):
-                    problems = matrix.deviations(spec, sample, dtype, spec.function, check.device)
-            except Exception as error:
-                problems = [f"{type(error).__name__}: {error}"]
-            counts[spec.name] = counts.get(spec.name, 0) + 1
-            failures += [f"{label}: {problem}" for problem in problems]
+            for rung in rungs(spec, backend):
+                label = f"{spec.name}-{rung}-{str(dtype).removeprefix('torch.')}-{sample.id}"
+                try:
+                    if not supported(spec, sample, dtype, rung, check.device):
+                        continue
+                    with nnzoo_fast.backend(**{matrix.operation_of(spec.name).name: rung}):
+                        problems = matrix.deviations(spec, sample, dtype, spec.function, check.device)
+                except Exception as error:
+                    problems = [f"{type(error).__name__}: {error}"]
+                counts[spec.name] = counts.get(spec.name, 0) + 1
+                failures += [f"{label}: {problem}" for problem in problems]
         return {"run": counts, "failures": failures}
 
     return test_matrix
 
 
 def emulator_against_hardware(check: Check) -> dict:
-    """The largest deviation between the two, in units of the dtype's eps, by operation and dtype."""
+    """The largest deviation between the two, in units of the dtype's eps, by operation, rung and dtype."""
+    import matrix
     import torch
 
     import nnzoo_fast
@@ -165,19 +176,20 @@ def emulator_against_hardware(check: Check) -> dict:
     for spec, dtype, sample in every_call(check):
         if check.left() < 0:
             return {"worst": worst, "failures": failures, "unfinished": f"stopped at {spec.name}, {dtype}"}
-        if not supported(spec, sample, dtype, "cuemu", "cpu"):
-            continue
-        results = []
-        for backend, device in (("cuemu", "cpu"), (check.backend, check.device)):
-            with nnzoo_fast.backend(backend):
-                results.append(sum(run_with_gradients(spec.function, sample.make(Maker(dtype, device))), []))
-        key = f"{spec.name}-{str(dtype).removeprefix('torch.')}"
-        for one, other in zip(*results, strict=True):
-            distance = Error.of(other, one.double()).frobenius / torch.finfo(dtype).eps
-            if distance > worst.get(key, {"eps": -1.0})["eps"]:
-                worst[key] = {"eps": distance, "sample": sample.id}
-        if not all(torch.isfinite(one).equal(torch.isfinite(other).cpu()) for one, other in zip(*results, strict=True)):
-            failures.append(f"{key}-{sample.id}: not finite in the same places")
+        for rung in rungs(spec, "cuemu"):
+            if not supported(spec, sample, dtype, rung, "cpu"):
+                continue
+            results = []
+            for row, device in ((rung, "cpu"), (rung.replace("cuemu", check.backend), check.device)):
+                with nnzoo_fast.backend(**{matrix.operation_of(spec.name).name: row}):
+                    results.append(sum(run_with_gradients(spec.function, sample.make(Maker(dtype, device))), []))
+            key = f"{spec.name}-{rung}-{str(dtype).removeprefix('torch.')}"
+            for one, other in zip(*results, strict=True):
+                distance = Error.of(other, one.double()).frobenius / torch.finfo(dtype).eps
+                if distance > worst.get(key, {"eps": -1.0})["eps"]:
+                    worst[key] = {"eps": distance, "sample": sample.id}
+                if not torch.isfinite(one).equal(torch.isfinite(other).cpu()):
+                    failures.append(f"{key}-{sample.id}: not finite in the same places")
     return {"worst": worst, "failures": failures}
 
 
@@ -229,7 +241,6 @@ def sanitizer(check: Check) -> dict:
             "9",
             "--kernel-name",
             "kernel_substring=nnzoo",
-            sys.executable,
         ]
         try:
             limit = max(1.0, min(90.0, check.left()))
@@ -323,6 +334,7 @@ def main() -> int:
     check.step("emulator, hardware", emulator_against_hardware, 90)
     check.step("CUDA graphs", cuda_graphs, 60)
     check.step("compute-sanitizer", sanitizer, 120)
+    check.step("Nsight Compute", gpu_counters.nsight, 120)
     check.step("benchmark", benchmark, 120)
     if not options.rehearse:
         check.step("test matrix, triton", matrix_of("triton"), SECONDS)  # compiles a kernel per shape: whatever is left

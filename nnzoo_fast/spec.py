@@ -124,6 +124,7 @@ class OpSpec:
         samples: odd shapes first.
         errors: wrong calls.
         bench: calls worth timing.
+        counted: small calls like those worth timing, on which the memory traffic of the CUDA kernels is counted.
         dtypes: what the kernels compute in; the first is the default.
         length: the longest sum behind one element of a result, for the float64 rule; `length(call) -> int`.
         variants: the ladder: named implementations, simplest first, each with the public function's signature.
@@ -136,6 +137,7 @@ class OpSpec:
     samples: Sequence[Sample]
     errors: Sequence[ErrorSample] = ()
     bench: Sequence[BenchCase] = ()
+    counted: Sequence[Sample] = ()
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16, torch.float64)
     length: Callable[[Call], int] = lambda call: max((tensor.numel() for tensor in call.tensors()), default=1)
     variants: dict[str, Callable] = field(default_factory=dict)

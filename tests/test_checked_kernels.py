@@ -1,6 +1,8 @@
 """The project's CUDA kernels under the checker, forward and backward, on the samples of the test matrix."""
 
 import ctypes
+import importlib.util
+import json
 import sys
 
 import checked
@@ -137,3 +139,34 @@ def test_check_of_a_function_needs_the_kernels_in_check_mode(monkeypatch):
         cuemu.check(train, torch.zeros(2, 2), torch.zeros(2, 2))
     with pytest.raises(TypeError, match="grid and block are for a kernel"):
         cuemu.check(train, grid=1, block=1)
+
+
+@pytest.fixture(scope="module")
+def counters():
+    spec = importlib.util.spec_from_file_location("cuda_counters", checked.ROOT / "bench/cuda_counters.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS if spec.counted])
+def test_counters_are_as_in_the_table(module, counters, spec):
+    """What each rung's kernels ask of memory, on the calls that the READMEs show."""
+    table = json.loads(counters.TABLE.read_text())
+    if table["g++"] != (version := counters.compiler_version()):
+        pytest.skip(f"the table is of g++ {table['g++']}, this is {version}")
+    problems = counters.differences(table["operations"], counters.measure(module, (spec.name,)))
+    assert not problems, "\n".join(problems) + "\nrun `python bench/cuda_counters.py` and `make readme`"
+
+
+def test_every_cuda_source_has_counters(counters):
+    folders = {source.parent.name for source in (checked.ROOT / "csrc/ops").glob("*/*_cuda.cu")}
+    assert set(json.loads(counters.TABLE.read_text())["operations"]) == folders
+
+
+def test_the_check_of_counters_can_fail(counters):
+    kernel = {"rungs": "cuda", "load_sectors": 4.0}
+    found = {"op": {"call": {"kernel": kernel}}}
+    assert counters.differences(found, found) == []
+    assert counters.differences(found, {"op": {"call": {"kernel": {**kernel, "load_sectors": 4.25}}}})
+    assert counters.differences(found, {"op": {"call": {}}}) and counters.differences({}, found)

@@ -5,7 +5,8 @@
 The table of backends asks the operations themselves; the CUDA kernels answer through the emulator and the Triton
 kernels through the interpreter, so that the table does not depend on a GPU. The table of speeds shows the newest file
 in bench/results, which `nnzoo-fast bench` wrote, and the ladders in the operations' READMEs show the newest one in
-bench/results/ladder, which `nnzoo-fast bench --ladder --no-compile` wrote.
+bench/results/ladder, which `nnzoo-fast bench --ladder --no-compile` wrote. What CUDA kernels ask of memory comes from
+bench/cuda_counters.json, which bench/cuda_counters.py wrote.
 """
 
 from __future__ import annotations
@@ -122,6 +123,36 @@ def _against_stock(timings: dict, rung: str) -> str:
     return f"{_duration(time)} ({timings['eager']['median'] / time:.2g}x)"
 
 
+def counters_table(operation: str) -> str:
+    """A line per kernel and call: what it asks of memory, from bench/cuda_counters.json."""
+    content = json.loads((ROOT / "bench/cuda_counters.json").read_text())
+    rows = [
+        [
+            call,
+            f"`{kernel.replace('__nv_bfloat16', 'bf16')}`",
+            counts["rungs"],
+            *(_number(counts[name]) for name in ("load_sectors", "store_sectors", "bank_ways")),
+            f"{counts['moved'] / 1024:.0f} KB",
+            f"{counts['moved'] / max(counts['compulsory'], 1):.1f}",
+            f"{100 * counts['active_lanes']:.0f} %",
+        ]
+        for call, kernels in content["operations"].get(operation, {}).items()
+        for kernel, counts in kernels.items()
+    ]
+    headers = ["call", "kernel", "rungs", "sectors a load", "a store", "bank ways", "moved", "of compulsory", "lanes"]
+    note = (
+        "Counted by the emulator's checker (`python bench/cuda_counters.py`), forward and backward: 32-byte sectors "
+        "that a request to global memory touches (32 lanes of 4 bytes need 4, of 16 bytes 16), how often a request to "
+        "shared memory uses its busiest bank, the bytes of all sectors, caches left out, that as a multiple of the "
+        "distinct bytes that the launches touch, and the part of the lanes that takes part in a request."
+    )
+    return f"{note}\n\n{_markdown(headers, rows)}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
 def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -129,12 +160,14 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def pages() -> dict[Path, dict[str, str]]:
     """Every README with generated tables: name and text of each table."""
-    ladders = {
-        ROOT / "nnzoo_fast" / "ops" / name / "README.md": {"ladder": ladder_table(name), "speed": speed_table(name)}
-        for name, spec in all_specs().items()
-        if spec.variants
-    }
-    return {ROOT / "README.md": {"backends": backends_table(), "speed": speed_table()}, **ladders}
+    tables = {ROOT / "README.md": {"backends": backends_table(), "speed": speed_table()}}
+    for name, spec in all_specs().items():
+        own = {"ladder": ladder_table(name), "speed": speed_table(name)} if spec.variants else {}
+        if spec.counted:
+            own["counters"] = counters_table(name)
+        if own:
+            tables[ROOT / "nnzoo_fast" / "ops" / name / "README.md"] = own
+    return tables
 
 
 def rewritten(text: str, tables: dict[str, str]) -> str:

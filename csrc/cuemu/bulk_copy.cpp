@@ -47,7 +47,8 @@ std::vector<Target> targets(void* shared, std::uint64_t* barrier, unsigned block
 // The copy belongs to the thread that starts it; who waits at the barrier has seen it.
 void tell_copy_to_shared(const std::vector<Target>& to, const void* from, unsigned bytes, Site site) {
   if (!observer) return;
-  observer->memory_access(from, bytes, false, site);
+  observer->engine_begins();
+  observer->engine_access(from, bytes, false, site);
   for (const Target& target : to) {
     observer->bulk_store(target.shared, bytes, site);
     observer->releases(target.barrier);
@@ -55,12 +56,12 @@ void tell_copy_to_shared(const std::vector<Target>& to, const void* from, unsign
 }
 
 void tell_copy_to_global(const void* from, const void* to, unsigned bytes, Site site) {
-  if (!observer) return;
-  observer->memory_access(from, bytes, false, site);
-  observer->memory_access(to, bytes, true, site);
+  observer->engine_access(from, bytes, false, site);
+  observer->engine_access(to, bytes, true, site);
 }
 
-// One piece of a box: 16 bytes in shared memory, and the elements that belong there.
+// Pieces of a box, up to 16 bytes each, at their places in shared memory: `visit(offset, address, bytes)`, where the
+// address is null outside of the tensor.
 template <class Visit>
 void for_each_piece(const TensorMapContents& map, const int (&start)[TensorMapContents::kMaxRank], Visit visit) {
   const unsigned per_piece = kGranule / map.element_bytes;
@@ -79,11 +80,18 @@ void for_each_piece(const TensorMapContents& map, const int (&start)[TensorMapCo
       rest /= map.box[i];
     }
     for (unsigned first = 0; first < map.box[0]; first += per_piece, offset += kGranule) {
+      const std::int64_t begin = start[0] + static_cast<std::int64_t>(first);
+      const bool is_whole = begin >= 0 && static_cast<std::uint64_t>(begin) + per_piece <= map.sizes[0];
+      if (map.element_strides[0] == 1 && (is_whole || !inside)) {
+        visit(offset, inside ? address + begin * map.element_bytes : nullptr, kGranule);
+        continue;
+      }
       for (unsigned j = 0; j < per_piece; ++j) {
         const std::int64_t index =
             start[0] + static_cast<std::int64_t>(first + j) * static_cast<int>(map.element_strides[0]);
         const bool exists = inside && index >= 0 && static_cast<std::uint64_t>(index) < map.sizes[0];
-        visit(offset + j * map.element_bytes, exists ? address + index * map.element_bytes : nullptr);
+        visit(offset + j * map.element_bytes, exists ? address + index * map.element_bytes : nullptr,
+              map.element_bytes);
       }
     }
   }
@@ -142,7 +150,10 @@ void bulk_copy_to_shared(void* shared, const void* from, unsigned bytes, std::ui
 
 void bulk_copy_to_global(void* global, const void* shared, unsigned bytes, Site site) {
   check_linear(shared, global, bytes, site);
-  tell_copy_to_global(shared, global, bytes, site);
+  if (observer) {
+    observer->engine_begins();
+    tell_copy_to_global(shared, global, bytes, site);
+  }
   current_block->bulk_copies().push([=] { std::memcpy(global, shared, bytes); }, site);
 }
 
@@ -152,20 +163,21 @@ void tensor_copy_to_shared(void* shared, const CUtensorMap* map, const int* coor
   const unsigned bytes = box_bytes(box.map);
   const std::vector<Target> to = targets(shared, barrier, blocks, site);
   if (observer) {
-    for_each_piece(box.map, box.start, [&](std::uintptr_t offset, const char* element) {
-      if (element) observer->memory_access(element, box.map.element_bytes, false, site);
+    observer->engine_begins();
+    for_each_piece(box.map, box.start, [&](std::uintptr_t offset, const char* element, unsigned size) {
+      if (element) observer->engine_access(element, size, false, site);
       for (const Target& target : to)
-        observer->bulk_store(swizzled(target.shared, offset, box.map.swizzle_span), box.map.element_bytes, site);
+        observer->bulk_store(swizzled(target.shared, offset, box.map.swizzle_span), size, site);
     });
     for (const Target& target : to) observer->releases(target.barrier);
   }
   auto copy = [box](char* to) {
-    for_each_piece(box.map, box.start, [&](std::uintptr_t offset, const char* element) {
+    for_each_piece(box.map, box.start, [&](std::uintptr_t offset, const char* element, unsigned size) {
       char* place = swizzled(to, offset, box.map.swizzle_span);
       if (element)
-        std::memcpy(place, element, box.map.element_bytes);
+        std::memcpy(place, element, size);
       else
-        std::memset(place, 0, box.map.element_bytes);
+        std::memset(place, 0, size);
     });
   };
   start_copy_to_shared(to, bytes, copy, site);
@@ -175,14 +187,16 @@ void tensor_copy_to_global(const CUtensorMap* map, const int* coordinates, int r
   const Box box = read_box(map, coordinates, rank, shared, site);
   char* from = static_cast<char*>(const_cast<void*>(shared));
   auto copy = [box, from](auto visit) {
-    for_each_piece(box.map, box.start, [&](std::uintptr_t offset, char* element) {
-      if (element) visit(element, swizzled(from, offset, box.map.swizzle_span));
+    for_each_piece(box.map, box.start, [&](std::uintptr_t offset, char* element, unsigned size) {
+      if (element) visit(element, swizzled(from, offset, box.map.swizzle_span), size);
     });
   };
-  if (observer)
-    copy([&](const char* to, const char* place) { tell_copy_to_global(place, to, box.map.element_bytes, site); });
+  if (observer) {
+    observer->engine_begins();
+    copy([&](const char* to, const char* place, unsigned size) { tell_copy_to_global(place, to, size, site); });
+  }
   current_block->bulk_copies().push(
-      [=] { copy([&](char* to, const char* place) { std::memcpy(to, place, box.map.element_bytes); }); }, site);
+      [=] { copy([](char* to, const char* place, unsigned size) { std::memcpy(to, place, size); }); }, site);
 }
 
 void commit_bulk_copies() { current_block->bulk_copies().commit(); }

@@ -33,6 +33,10 @@ class Observer {
   // Memory that the emulator touches on behalf of the caller.
   virtual void memory_access(const void* address, unsigned bytes, bool is_store, Site site) = 0;
   virtual void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) = 0;
+  // The caller has one of the asynchronous engines, bulk copies or wgmma, do an instruction; piece by piece it reads
+  // and writes memory.
+  virtual void engine_begins() = 0;
+  virtual void engine_access(const void* address, unsigned bytes, bool is_store, Site site) = 0;
   // The caller starts a bulk copy into shared memory, whose bytes are there for who has waited at its barrier.
   virtual void bulk_store(const void* address, unsigned bytes, Site site) = 0;
   // The caller starts a `cp.async`; later its wait covers it, and the bytes are there.

@@ -71,7 +71,7 @@ const char* read_operand(std::uint64_t descriptor, bool is_transposed, int first
       const int across = is_transposed ? first_row / kPiece + j : j;
       const char* piece = layout.piece(along, across, is_transposed);
       if (!current_block->has_dynamic_shared(piece)) return "an operand of wgmma reaches beyond the shared memory";
-      if (observer) observer->memory_access(piece, 16, false, site);
+      if (observer) observer->engine_access(piece, 16, false, site);
       std::uint16_t elements[kPiece];
       std::memcpy(elements, piece, sizeof elements);
       for (int e = 0; e < kPiece; ++e)
@@ -108,6 +108,7 @@ const char* perform(WgmmaOperation* const* operations, unsigned warp) {
     if (bytes && std::memcmp(own.d_before.data(), own.operands.d, bytes))
       return "accumulators of wgmma were written before its wait";
   }
+  if (observer) observer->engine_begins();
   const Convert convert = common.type == WgmmaType::bf16 ? bfloat16_to_float : half_to_float;
   float a[kWarpRows][kDepth];
   static thread_local float b[kMaxColumns][kDepth];

@@ -61,6 +61,10 @@ class Kernel:
     compulsory_written: int
     sector_bytes_read: int
     sector_bytes_written: int
+    engine_bytes: int
+    load_sectors_per_request: float | None
+    store_sectors_per_request: float | None
+    bank_ways: float | None
     requests: int
     divergent_requests: int
     active_lane_fraction: float

@@ -71,6 +71,13 @@ std::string write_findings(const Findings& findings, const std::vector<Line>& li
   return array.text();
 }
 
+constexpr std::uint64_t kSectorBytes = 32;
+
+template <class Sum>
+std::string json_mean(Sum sum, std::uint64_t count) {
+  return count ? json(static_cast<double>(sum) / static_cast<double>(count)) : "null";
+}
+
 struct LineCounts {
   SiteCounts sum;
   std::uint64_t bytes = 0;
@@ -81,29 +88,35 @@ std::string write_lines(const Counts& counts, const std::vector<Line>& lines) {
   std::map<std::tuple<Line, bool, Space>, LineCounts> merged;
   for (SiteId id = 0; id < counts.sites.size(); ++id) {
     const SiteCounts& site = counts.sites[id];
-    if (site.requests == 0) continue;
+    if (site.requests + site.engine_requests == 0) continue;
     LineCounts& line = merged[{lines[id], site.kind != Kind::load, site.space}];
     line.sum.requests += site.requests;
     line.sum.lanes += site.lanes;
     line.sum.sectors += site.sectors;
     line.sum.sectors_needed += site.sectors_needed;
     line.sum.bank_ways += site.bank_ways;
-    line.bytes += site.lanes * site.bytes;
+    line.sum.engine_requests += site.engine_requests;
+    line.sum.engine_bytes += site.engine_bytes;
+    line.bytes += site.lanes * site.bytes + site.engine_bytes;
     if (is_atomic(site.kind)) line.atomic_requests += site.requests;
   }
   JsonArray array;
   for (const auto& [key, line] : merged) {
     const auto& [place, is_store, space] = key;
     bool shared = space == Space::shared;
-    auto mean = [&line = line](auto sum) { return json(static_cast<double>(sum) / line.sum.requests); };
+    const SiteCounts& sum = line.sum;
+    const std::uint64_t requests = sum.requests + sum.engine_requests;
+    const double engine_sectors = static_cast<double>(sum.engine_bytes) / static_cast<double>(kSectorBytes);
     JsonObject object;
     object.field("file", place.file).field("line", place.line);
     object.field("access", std::string(is_store ? "store" : "load"));
-    object.field("space", std::string(shared ? "shared" : "global")).field("requests", line.sum.requests);
-    object.raw("active_lanes", mean(line.sum.lanes)).field("bytes", line.bytes);
-    object.raw("sectors_per_request", shared ? "null" : mean(line.sum.sectors));
-    object.raw("sectors_needed", shared ? "null" : mean(line.sum.sectors_needed));
-    object.raw("bank_ways", shared ? mean(line.sum.bank_ways) : "null");
+    object.field("space", std::string(shared ? "shared" : "global")).field("requests", requests);
+    object.raw("active_lanes", json_mean(sum.lanes + sum.engine_requests, requests)).field("bytes", line.bytes);
+    object.raw("sectors_per_request",
+               shared ? "null" : json_mean(static_cast<double>(sum.sectors) + engine_sectors, requests));
+    object.raw("sectors_needed",
+               shared ? "null" : json_mean(static_cast<double>(sum.sectors_needed) + engine_sectors, requests));
+    object.raw("bank_ways", shared ? json_mean(sum.bank_ways, sum.requests) : "null");
     object.field("atomic_requests", line.atomic_requests);
     array.add(object.text());
   }
@@ -111,15 +124,19 @@ std::string write_lines(const Counts& counts, const std::vector<Line>& lines) {
 }
 
 std::string write_kernels(const Counts& counts) {
-  constexpr std::uint64_t kSectorBytes = 32;
   JsonArray array;
   for (const auto& [name, kernel] : counts.kernels) {
     JsonObject object;
     object.field("name", name).field("launches", kernel.launches);
-    object.field("bytes_read", kernel.bytes_read).field("bytes_written", kernel.bytes_written);
+    object.field("bytes_read", kernel.bytes_read + kernel.engine_read);
+    object.field("bytes_written", kernel.bytes_written + kernel.engine_written);
     object.field("compulsory_read", kernel.compulsory_read).field("compulsory_written", kernel.compulsory_written);
-    object.field("sector_bytes_read", kernel.sectors_read * kSectorBytes);
-    object.field("sector_bytes_written", kernel.sectors_written * kSectorBytes);
+    object.field("sector_bytes_read", kernel.sectors_read * kSectorBytes + kernel.engine_read);
+    object.field("sector_bytes_written", kernel.sectors_written * kSectorBytes + kernel.engine_written);
+    object.field("engine_bytes", kernel.engine_read + kernel.engine_written);
+    object.raw("load_sectors_per_request", json_mean(kernel.sectors_read, kernel.load_requests));
+    object.raw("store_sectors_per_request", json_mean(kernel.sectors_written, kernel.store_requests));
+    object.raw("bank_ways", json_mean(kernel.bank_ways, kernel.shared_requests));
     object.field("requests", kernel.requests).field("divergent_requests", kernel.divergent_requests);
     double fraction = kernel.lanes_possible ? static_cast<double>(kernel.lanes) / kernel.lanes_possible : 1.0;
     object.field("active_lane_fraction", fraction);

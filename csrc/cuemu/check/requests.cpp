@@ -87,7 +87,10 @@ void WarpRequests::count(std::uint32_t existing, Counts& counts, KernelCounts& k
       kernel.lanes_possible += static_cast<unsigned>(__builtin_popcount(existing));
       kernel.divergent_requests += request.lanes != existing;
       if (site.space == Space::shared) {
-        site.bank_ways += count_bank_ways(request, site.bytes);
+        double ways = count_bank_ways(request, site.bytes);
+        site.bank_ways += ways;
+        kernel.bank_ways += ways;
+        ++kernel.shared_requests;
         continue;
       }
       Sectors sectors = count_sectors(request, site.bytes);
@@ -96,6 +99,7 @@ void WarpRequests::count(std::uint32_t existing, Counts& counts, KernelCounts& k
       bool is_load = site.kind == Kind::load;
       (is_load ? kernel.bytes_read : kernel.bytes_written) += std::uint64_t{lanes} * site.bytes;
       (is_load ? kernel.sectors_read : kernel.sectors_written) += sectors.touched;
+      ++(is_load ? kernel.load_requests : kernel.store_requests);
     }
     instruction.used = 0;
     std::fill(std::begin(instruction.executions), std::end(instruction.executions), 0u);

@@ -31,6 +31,18 @@ Sectors count_sectors(const Request& request, unsigned bytes);
 // their bytes make up 128: all of them, half-warps for 8 bytes, quarters for 16; the mean over those is returned.
 double count_bank_ways(const Request& request, unsigned bytes);
 
+struct KernelCounts {
+  std::uint64_t launches = 0;
+  std::uint64_t bytes_read = 0, bytes_written = 0;
+  std::uint64_t compulsory_read = 0, compulsory_written = 0;
+  std::uint64_t sectors_read = 0, sectors_written = 0;
+  std::uint64_t engine_read = 0, engine_written = 0;  // bytes
+  std::uint64_t requests = 0, divergent_requests = 0;
+  std::uint64_t load_requests = 0, store_requests = 0, shared_requests = 0;
+  double bank_ways = 0;
+  std::uint64_t lanes = 0, lanes_possible = 0;
+};
+
 // Of one instruction (a site), over all kernels.
 struct SiteCounts {
   Kind kind;
@@ -41,15 +53,17 @@ struct SiteCounts {
   std::uint64_t sectors = 0;
   std::uint64_t sectors_needed = 0;
   double bank_ways = 0;
-};
+  std::uint64_t engine_requests = 0;
+  std::uint64_t engine_bytes = 0;
+  std::uint64_t latest_engine_instruction = 0;
 
-struct KernelCounts {
-  std::uint64_t launches = 0;
-  std::uint64_t bytes_read = 0, bytes_written = 0;
-  std::uint64_t compulsory_read = 0, compulsory_written = 0;
-  std::uint64_t sectors_read = 0, sectors_written = 0;
-  std::uint64_t requests = 0, divergent_requests = 0;
-  std::uint64_t lanes = 0, lanes_possible = 0;
+  // A piece that an engine moves: no request of a warp. It moves whole sectors, and has no lanes to diverge.
+  void count_engine(std::uint64_t instruction, unsigned piece, KernelCounts& kernel) {
+    engine_requests += latest_engine_instruction != instruction;
+    latest_engine_instruction = instruction;
+    engine_bytes += piece;
+    if (space == Space::global) (kind == Kind::load ? kernel.engine_read : kernel.engine_written) += piece;
+  }
 };
 
 struct Counts {

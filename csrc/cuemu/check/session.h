@@ -24,6 +24,7 @@ struct Asked {
   bool is_aligned = true;  // must the address be a multiple of the size?
   bool is_copy = false;    // an asynchronous one: begins now, its bytes come later
   bool is_bulk = false;    // the same, but its bytes are there for who acquires its barrier
+  bool by_engine = false;  // no lane of a warp asks for it
 };
 
 inline Index to_index(uint3 index) { return {index.x, index.y, index.z}; }
@@ -55,6 +56,8 @@ class Session : public Observer {
   void acquires(const void* object) override;
   void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) override;
   void memory_access(const void* address, unsigned bytes, bool is_store, Site site) override;
+  void engine_begins() override { ++engine_instruction_; }
+  void engine_access(const void* address, unsigned bytes, bool is_store, Site site) override;
   void bulk_store(const void* address, unsigned bytes, Site site) override;
   void copy_begins(const Copy& copy) override;
   void copy_lands(const Copy& copy) override;
@@ -83,6 +86,7 @@ class Session : public Observer {
     Kind kind;
     Region* region;
     Access access;
+    bool by_engine = false;
   };
 
   // A store over an unordered store is a race unless it changes nothing, which is known after it.
@@ -120,6 +124,7 @@ class Session : public Observer {
   KernelCounts* kernel_counts_ = nullptr;
   bool is_reported_ = true;  // why the launch ended early
   std::uint32_t blocks_begun_ = 0;
+  std::uint64_t engine_instruction_ = 0;
 
   GlobalMemory global_;
   Order order_;

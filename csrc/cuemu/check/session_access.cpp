@@ -43,7 +43,7 @@ void Session::access(const Asked& asked, Place place) {
     bool is_polled = asked.is_volatile && is_shared;
     Access access{order_.now(),  thread.number,         is_strong, is_polled, asked.is_bulk,
                   asked.is_copy, state.order->number(), site};
-    check({*block, state, thread, address + part * piece, piece, asked.kind, region, access});
+    check({*block, state, thread, address + part * piece, piece, asked.kind, region, access, asked.by_engine});
   }
 }
 
@@ -73,7 +73,11 @@ void Session::check(const Step& step) {
       check_store(step, cell, bytes);
     }
   });
-  step.state.warps[step.thread.number / 32].record(step.thread.number % 32, id, step.address);
+  if (step.by_engine) {
+    site.count_engine(engine_instruction_, step.bytes, *kernel_counts_);
+  } else {
+    step.state.warps[step.thread.number / 32].record(step.thread.number % 32, id, step.address);
+  }
 }
 
 // Whether the current thread has seen an earlier access, or needs not.

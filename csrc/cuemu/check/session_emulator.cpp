@@ -10,12 +10,16 @@ void Session::atomic_access(const void* address, unsigned bytes, Atomic kind, co
 }
 
 void Session::memory_access(const void* address, unsigned bytes, bool is_store, Site site) {
-  // A thread moves 16 bytes at most; what is larger is a bulk copy, whose alignment the emulator looks after.
-  access({address, bytes, is_store ? Kind::store : Kind::load, false, bytes <= 16}, site);
+  access({address, bytes, is_store ? Kind::store : Kind::load}, site);
+}
+
+// The emulator looks after the alignment of what engines move.
+void Session::engine_access(const void* address, unsigned bytes, bool is_store, Site site) {
+  access({address, bytes, is_store ? Kind::store : Kind::load, false, false, false, false, true}, site);
 }
 
 void Session::bulk_store(const void* address, unsigned bytes, Site site) {
-  access({address, bytes, Kind::store, false, false, false, true}, site);
+  access({address, bytes, Kind::store, false, false, false, true, true}, site);
 }
 
 void Session::copy_begins(const Copy& copy) {

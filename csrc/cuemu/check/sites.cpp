@@ -43,24 +43,31 @@ std::vector<Line> parse(FILE* output, std::size_t count) {
   return lines;
 }
 
+// A word of a shell's command line.
+std::string quoted(const std::string& word) {
+  std::string text = "'";
+  for (char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 std::vector<Line> resolve(const std::vector<const void*>& pcs) {
   std::vector<Line> unknown(pcs.size(), {"??", 0});
-  char addresses[] = "/tmp/cuemu-check-XXXXXX";
-  int descriptor = mkstemp(addresses);
+  const char* folder = std::getenv("TMPDIR");
+  std::string addresses = std::string(folder && *folder ? folder : "/tmp") + "/cuemu-check-XXXXXX";
+  int descriptor = mkstemp(addresses.data());
   if (descriptor < 0) return unknown;
   FILE* input = fdopen(descriptor, "w");
   // A return address is that of the next instruction, which may belong to another line.
   for (const void* pc : pcs)
     std::fprintf(input, "0x%zx\n", reinterpret_cast<std::uintptr_t>(pc) - 1 - this_module().base);
   std::fclose(input);
-  std::string quoted = "'";
-  for (char c : this_module().file) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  FILE* output = popen(("addr2line -a -i -e " + quoted + "' < " + addresses + " 2> /dev/null").c_str(), "r");
+  std::string command = "addr2line -a -i -e " + quoted(this_module().file) + " < " + quoted(addresses);
+  FILE* output = popen((command + " 2> /dev/null").c_str(), "r");
   if (output) {
     unknown = parse(output, pcs.size());
     pclose(output);
   }
-  unlink(addresses);
+  unlink(addresses.c_str());
   return unknown;
 }
 

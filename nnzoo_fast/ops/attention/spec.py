@@ -275,6 +275,7 @@ SPEC = OpSpec(
     stock=stock,
     samples=SAMPLES,
     errors=ERRORS,
+    counted=[shaped("B1H2-L128-S128-E64", (1, 2), 128, 128, 64)],
     bench=[
         bench(8, 12, 512, 512, 64, quick=True),
         bench(8, 12, 512, 512, 64, is_causal=True, quick=True),

@@ -183,6 +183,7 @@ SPEC = OpSpec(
         ErrorSample("reduce-in-list", call(normal(4, 3), graph(), None, ["sum", "mul"]), ValueError, "reduce"),
         ErrorSample("reduce-empty", call(normal(4, 3), graph(), None, []), ValueError, "reduce"),
     ],
+    counted=[random(200, 200, 2000, (64,), reduce=reduce) for reduce in ("sum", "max")],
     bench=[
         bench("random", 100_000, 1_000_000, 64, quick=True),
         bench("random", 20_000, 1_000_000, 64, quick=True),

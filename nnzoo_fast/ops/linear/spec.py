@@ -82,6 +82,7 @@ SPEC = OpSpec(
             "activation", lambda m: Call((m.normal(3, 4), m.normal(5, 4), None, "swish")), ValueError, "activation"
         ),
     ],
+    counted=[shaped((128,), 128, 128)],
     bench=[
         bench(512, 512, 512, quick=True),
         bench(1024, 1024, 1024, quick=True),
