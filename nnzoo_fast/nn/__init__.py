@@ -8,6 +8,7 @@ import torch
 
 from nnzoo_fast.nn import functional
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d, LazyConv1d, LazyConv2d, LazyConv3d
+from nnzoo_fast.nn.conv_lstm import ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from nnzoo_fast.nn.conv_transpose import (
     ConvTranspose1d,
     ConvTranspose2d,
@@ -33,6 +34,9 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvLSTM1d",
+    "ConvLSTM2d",
+    "ConvLSTM3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",

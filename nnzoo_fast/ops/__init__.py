@@ -7,6 +7,7 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 from nnzoo_fast import backends
 from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.conv import conv
+from nnzoo_fast.ops.conv_lstm import conv_lstm
 from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.gather_scatter import gather_scatter
 from nnzoo_fast.ops.gru import gru
@@ -21,6 +22,7 @@ from nnzoo_fast.ops.scatter import scatter
 __all__ = [
     "attention",
     "conv",
+    "conv_lstm",
     "conv_transpose",
     "gather_scatter",
     "gru",

@@ -154,6 +154,34 @@ struct ColumnLayout {
   }
 };
 
+// Pixels of one row next to each other, and where their columns begin in a tile.
+struct PixelRun {
+  int lane, count;
+  std::int64_t image, row, w;  // row: depth * height + h
+};
+
+// Calls body(PixelRun) for the pixels among columns [column, column + columns), rows being `width` pixels long. Columns
+// between two rows hold nothing.
+template <class Body>
+NNZOO_INLINE void for_each_pixel_run(const ColumnLayout& layout, std::int64_t width, std::int64_t column, int columns,
+                                     const Body& body) {
+  std::int64_t run = column / layout.padded, position = column % layout.padded;
+  for (int lane = 0; lane < columns;) {
+    const std::int64_t row = run % layout.runs * layout.rows + position / layout.pitch, w = position % layout.pitch;
+    const std::int64_t left = columns - lane, in_row = width - w,
+                       step = layout.pitch - w < left ? layout.pitch - w : left;
+    if (in_row > 0) {
+      body(PixelRun{lane, static_cast<int>(in_row < left ? in_row : left), run / layout.runs, row, w});
+    }
+    lane += static_cast<int>(step);
+    position += step;
+    if (position == layout.padded) {
+      position = 0;
+      ++run;
+    }
+  }
+}
+
 // Whether a product with `rows` rows should read planes in place: where the products that padding wastes cost less than
 // packing would, and A stays in cache over the whole depth. A packed value is used once for each of the rows, and
 // packing it takes about as long as seven of its multiply-adds.
@@ -183,28 +211,18 @@ struct ImageStore {
                         (grid.height == 1 || pixel_stride[1] == grid.width) &&
                         (grid.depth == 1 || pixel_stride[0] == grid.width * grid.height);
     const std::int64_t width = adjoin ? layout.padded : grid.width, pitch = adjoin ? layout.padded : layout.pitch;
-    std::int64_t run = place.column / layout.padded, position = place.column % layout.padded;
-    for (int column = 0; column < place.columns;) {
-      const std::int64_t row = run % layout.runs * layout.rows + position / pitch, w = position % pitch;
-      const std::int64_t left = place.columns - column, in_row = width - w, step = pitch - w < left ? pitch - w : left;
-      if (in_row > 0) {
-        const std::int64_t d = row / grid.height, h = row % grid.height;
-        S* const first = data + run / layout.runs * image_stride + place.row * channel_stride + d * pixel_stride[0] +
-                         h * pixel_stride[1] + w * pixel_stride[2];
-        const int count = static_cast<int>(in_row < left ? in_row : left);
-        if (pixel_stride[2] == 1) {
-          store_rows(sums + column, stride, place, count, first);
-        } else {
-          store_pixels(sums + column, stride, place, count, first);
-        }
+    ColumnLayout rows = layout;
+    rows.pitch = pitch;
+    for_each_pixel_run(rows, width, place.column, place.columns, [&](const PixelRun& run) {
+      const std::int64_t d = run.row / grid.height, h = run.row % grid.height;
+      S* const first = data + run.image * image_stride + place.row * channel_stride + d * pixel_stride[0] +
+                       h * pixel_stride[1] + run.w * pixel_stride[2];
+      if (pixel_stride[2] == 1) {
+        store_rows(sums + run.lane, stride, place, run.count, first);
+      } else {
+        store_pixels(sums + run.lane, stride, place, run.count, first);
       }
-      column += static_cast<int>(step);
-      position += step;
-      if (position == layout.padded) {
-        position = 0;
-        ++run;
-      }
-    }
+    });
   }
 
  private:
