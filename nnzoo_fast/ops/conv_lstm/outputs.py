@@ -1,7 +1,7 @@
 """The sizes and the memory of what `conv_lstm` returns."""
 
 from nnzoo_fast.ops.conv.arguments import resolve_padding
-from nnzoo_fast.ops.lstm.dtypes import compute_dtype
+from nnzoo_fast.recurrent.family import compute_dtype
 
 
 def state_size(input, w_ih, padding, dilation) -> list[int]:

@@ -4,7 +4,7 @@ import torch
 
 from nnzoo_fast.ops.conv.reference import reference as convolve
 from nnzoo_fast.ops.conv_lstm.outputs import state_padding, state_size
-from nnzoo_fast.ops.lstm.reference import sigmoid, tanh
+from nnzoo_fast.recurrent.reference import sigmoid, tanh
 
 
 def reference(input, h0, c0, w_ih, w_hh, bias, padding, dilation):
