@@ -71,6 +71,14 @@ def test_results_whose_rows_are_no_packs(top):
         check(top, matrix(19, 64, torch.bfloat16), matrix(columns, 64, torch.bfloat16))
 
 
+@pytest.mark.parametrize("top", [*TENSOR_CORES, Kernel.VECTORS])
+def test_a_result_that_starts_between_packs(top):
+    a, b = matrix(19, 64, torch.bfloat16), matrix(72, 64, torch.bfloat16)
+    out = torch.full((19 * 72 + 3,), float("nan"), dtype=torch.bfloat16)[3:].view(19, 72)
+    cuda.product(a, b, out, top=top)
+    assert not deviates(a, b, out)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("top", TENSOR_CORES)
 def test_epilogue(top, activation):

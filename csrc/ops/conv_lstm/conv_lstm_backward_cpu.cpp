@@ -1,3 +1,4 @@
+#include "common/folded.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "common/vmath.h"

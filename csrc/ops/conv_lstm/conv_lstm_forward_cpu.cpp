@@ -1,3 +1,4 @@
+#include "common/folded.h"
 #include "common/vmath.h"
 #include "ops/conv/conv_operands.h"
 #include "ops/conv_lstm/conv_lstm.h"

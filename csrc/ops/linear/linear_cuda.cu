@@ -58,7 +58,8 @@ struct Gradient {
 template <class T, int count>
 __global__ void __launch_bounds__(kThreads) gradient_kernel(Gradient<T> args) {
   using A = Accumulator<T>;
-  __shared__ A of_warps[kWarps][32 * count];
+  constexpr int kPitch = 32 + 32 / count;  // neighbouring columns are in different banks
+  __shared__ A of_warps[kWarps][count][kPitch];
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const std::int64_t slice = blockIdx.x / args.column_blocks;
@@ -85,12 +86,12 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(Gradient<T> args) {
   }
   if (!args.sums.out) return;
 #pragma unroll
-  for (int i = 0; i < count; ++i) of_warps[warp][lane * count + i] = sums[i];
+  for (int i = 0; i < count; ++i) of_warps[warp][i][lane] = sums[i];
   __syncthreads();
   const std::int64_t own = first_column + threadIdx.x;
   if (threadIdx.x >= 32 * count || own >= args.columns) return;
-  A sum = of_warps[0][threadIdx.x];
-  for (int other = 1; other < kWarps; ++other) sum += of_warps[other][threadIdx.x];
+  A sum = of_warps[0][threadIdx.x % count][threadIdx.x / count];
+  for (int other = 1; other < kWarps; ++other) sum += of_warps[other][threadIdx.x % count][threadIdx.x / count];
   args.sums(static_cast<int>(slice), 0, own, sum);
 }
 
@@ -100,8 +101,6 @@ void launch_gradient(Gradient<T> args, void* stream) {
   const std::int64_t slices = args.rows ? ceil_div<std::int64_t>(args.rows, args.slice) : 1;  // a sum of nothing is 0
   launch<gradient_kernel<T, count>>(static_cast<unsigned>(args.column_blocks * slices), kThreads, 0, stream, args);
 }
-
-bool is_aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
 
 }  // namespace
 

@@ -302,7 +302,8 @@ void launch_hopper(const LinearProduct& args, void* stream) {
   walk.items = args.slices() * walk.row_units * walk.column_tiles;
   walk.depth = args.depth;
   walk.slice = args.parts ? args.slice : args.depth;
-  walk.stores_by_map = args.columns % kPackSize<T> == 0;
+  const Output<T> to(args);
+  walk.stores_by_map = to.packed;
   Maps maps;
   maps.a = map_of_operand<T, a_along_depth>(args.a, args.rows, args.depth, args.a_row, args.a_depth);
   maps.b = map_of_operand<T, b_along_depth>(args.b, args.columns, args.depth, args.b_row, args.b_depth);

@@ -10,6 +10,8 @@
 
 namespace nnzoo::cuda {
 
+inline bool is_aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
+
 // An epilogue of gemm.cuh.
 template <class T>
 struct Output {
@@ -20,6 +22,7 @@ struct Output {
   A* parts;
   std::int64_t rows, columns;
   Activation activation;
+  bool packed;  // rows of out and before are whole aligned packs of 16 bytes
 
   explicit Output(const LinearProduct& args)
       : bias(static_cast<const T*>(args.bias)),
@@ -28,7 +31,8 @@ struct Output {
         parts(static_cast<A*>(args.parts)),
         rows(args.rows),
         columns(args.columns),
-        activation(static_cast<Activation>(args.activation)) {}
+        activation(static_cast<Activation>(args.activation)),
+        packed(columns % kPackSize<T> == 0 && is_aligned(out) && is_aligned(before)) {}
 
   __device__ void operator()(int slice, std::int64_t row, std::int64_t column, A sum) const {
     const std::int64_t at = row * columns + column;
@@ -86,7 +90,6 @@ template <class T>
 __device__ __forceinline__ void store_strip(const Output<T>& to, T* tensor, const T* strip, std::int64_t row,
                                             std::int64_t column) {
   constexpr int kChunks = kStripColumns / kPackSize<T>;
-  const bool packed = to.columns % kPackSize<T> == 0;
 #pragma unroll
   for (int i = threadIdx.x % 32; i < kStripRows * kChunks; i += 32) {
     const int line = i / kChunks;
@@ -94,7 +97,7 @@ __device__ __forceinline__ void store_strip(const Output<T>& to, T* tensor, cons
     if (row + line >= to.rows || first >= to.columns) continue;
     const T* const from = strip + swizzled(line, i % kChunks);
     T* const into = tensor + (row + line) * to.columns + first;
-    if (packed) {
+    if (to.packed) {
       *reinterpret_cast<uint4*>(into) = *reinterpret_cast<const uint4*>(from);
       continue;
     }

@@ -13,6 +13,8 @@ from nnzoo_fast.ops.gather_scatter.cpu import edge_groups, heads_of, rows_of
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES
 
 MOST_REDUCTIONS = 4
+MOST_FEATURES = 65535 * 32
+"""A warp for 32 of them, in the second dimension of the grid."""
 
 
 def supports(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce) -> Verdict:
@@ -20,6 +22,9 @@ def supports(x, edge_weight, in_start, in_source, in_edge, out_start, out_target
         return False, f"edge_weight {list(edge_weight.shape)} broadcasts over a feature dimension that is not the last"
     if reduce.count(",") >= MOST_REDUCTIONS:
         return False, f"more than {MOST_REDUCTIONS} reductions"
+    features = math.prod(x.shape[1:])
+    if features > MOST_FEATURES:
+        return False, f"{features} features, these kernels hold {MOST_FEATURES}"
     return True, ""
 
 

@@ -48,7 +48,7 @@ SPEC = OpSpec(
         Sample("strided", SAMPLES.strided),
     ],
     errors=ERRORS,
-    counted=[shaped("T4-B16-I64-H64", 4, 16, 64, 64, given=False)],
+    counted=[SAMPLES.shaped("T4-B16-I64-H64", 4, 16, 64, 64, given=False)],
     bench=[
         SAMPLES.bench(100, 32, 128, 256, quick=True),
         SAMPLES.bench(35, 64, 32, 128, quick=True),
