@@ -11,6 +11,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.testing._internal.common_modules import module_db
 from torch.utils._pytree import tree_map
 
+from nnzoo_fast import accelerate
 from nnzoo_fast.nn.drop_in import DROP_INS
 from nnzoo_fast.spec import Call, Error, allowed_errors, neighbours, outputs_of
 
@@ -18,6 +19,7 @@ Arguments = tuple[tuple, dict[str, Any]]
 
 NOT_IN_MODULE_DB = {
     torch.nn.LazyLinear: ((7,), [(3, 5)]),
+    torch.nn.Sequential: ((torch.nn.Linear(4, 9), torch.nn.GELU(), torch.nn.Linear(9, 3)), [(5, 4)]),
     torch.nn.TransformerDecoder: ((torch.nn.TransformerDecoderLayer(4, 2, 8, 0.0), 2), [(3, 2, 4), (5, 2, 4)]),
 }
 """Drop-ins that PyTorch has no sample for: constructor arguments and the shapes of the inputs."""
@@ -35,9 +37,9 @@ class Example:
     def build(self, cls: type[torch.nn.Module], dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
         """A layer of the class `cls`; only `seed` decides its weights."""
         torch.manual_seed(seed)
-        args, kwargs = self.constructor
+        args, kwargs = copy.deepcopy(self.constructor)
         layer = cls(*args, **kwargs)
-        if any(isinstance(value, torch.nn.Module) for value in args):  # its parameters are copies, drawn before
+        if any(isinstance(value, torch.nn.Module) for value in args):  # its parameters were drawn before
             for parameter in layer.float().parameters():
                 torch.nn.init.normal_(parameter)
         if isinstance(layer, LazyModuleMixin):
@@ -46,7 +48,7 @@ class Example:
         return layer.to(dtype)
 
     def build_ours(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
-        return self.build(DROP_INS[self.stock], dtype, seed)
+        return accelerate(self.build(DROP_INS[self.stock], dtype, seed))  # what it was given too
 
     def build_stock(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
         return self.build(self.stock, dtype, seed)

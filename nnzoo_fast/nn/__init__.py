@@ -22,6 +22,7 @@ from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nnzoo_fast.nn.sequential import Sequential
 from nnzoo_fast.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -57,6 +58,7 @@ __all__ = [
     "Linear",
     "MessagePassing",
     "MultiheadAttention",
+    "Sequential",
     "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",

@@ -53,6 +53,8 @@ def unobserved(layer: torch.nn.Module) -> bool:
 
 def is_plain_linear(layer: torch.nn.Module) -> bool:
     """Whether `layer` is exactly our `Linear`, packed or parametrized, and calling it runs nothing else."""
+    if not isinstance(layer, Linear):
+        return False
     kind = parametrize.type_before_parametrizations(layer)
     return kind in (Linear, PACKED[Linear]) and unobserved(layer)
 

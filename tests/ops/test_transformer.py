@@ -97,6 +97,38 @@ def test_a_subclass_of_linear_keeps_its_code():
     assert not torch.allclose(layer(batch(5, 3, 8)), plain)
 
 
+def sequence():
+    layers = (torch.nn.Linear(8, 12), torch.nn.ReLU(), torch.nn.Linear(12, 5), torch.nn.Linear(5, 6), torch.nn.Tanh())
+    return torch.nn.Sequential(*layers, torch.nn.Tanh())
+
+
+def test_a_sequential_joins_neighbours(activations):
+    stock, ours = pair(sequence())
+    x = batch(3, 8)
+    torch.testing.assert_close(ours(x), stock(x))
+    assert activations == ["relu", "none", "tanh"]
+    activations.clear()
+    assert type(ours[:2]) is nn.Sequential and torch.equal(ours[:2](x), ours[1](ours[0](x)))
+    assert activations == ["relu", "none"]
+
+
+@pytest.mark.parametrize("watched", [0, 1])
+def test_a_sequential_calls_hooks(watched, activations):
+    model = accelerate(sequence())
+    calls = []
+    model[watched].register_forward_hook(lambda *_: calls.append(watched))
+    model(batch(3, 8))
+    assert calls == [watched] and activations == ["none", "none", "tanh"]
+
+
+def test_a_packed_sequential_uses_its_copies():
+    stock, ours = pair(torch.nn.Sequential(torch.nn.Linear(256, 320), torch.nn.GELU()).eval())
+    with torch.no_grad():
+        torch.testing.assert_close(pack(ours)(batch(3, 256)), stock(batch(3, 256)))
+        ours[0]._packed.memory.zero_()
+        assert not torch.allclose(ours(batch(3, 256)), stock(batch(3, 256)))
+
+
 def test_packed_weights_are_used_with_the_activation():
     stock, ours = pair(torch.nn.TransformerEncoderLayer(256, 2, 320, activation="gelu", batch_first=True).eval())
     pack(ours)

@@ -85,6 +85,10 @@ struct AttentionBackward {
   // type, it needs room for their sums, of the compute type: [parts, B, G, S, E + V].
   std::int64_t parts;
   void* workspace;
+  // The gradient of an additive mask in the same pass, as in AttentionMaskBackward; null: not wanted. The CPU kernel
+  // wants parts == 1 and scale != 0 then, and gives all batch entries and heads that share the mask to one task.
+  void* grad_mask;
+  std::int64_t grad_mask_stride[4];
 };
 
 // Gradient of an additive mask: dS, summed over the dimensions in which the mask is broadcast.

@@ -1,7 +1,7 @@
-// Gradients of query, key and value. A task owns some of the query tiles of one key head. For each tile it walks over
-// the keys, recomputes the weights from the forward pass's statistics, and adds to grad_query^T, which stays in cache,
-// and to the rows of grad_key and grad_value, which are its own: nothing is shared between tasks, so the result doesn't
-// depend on their order.
+// Gradients of query, key, value and, where tasks can own parts of it, the mask. A task owns some of the query tiles of
+// one key head. For each tile it walks over the keys, recomputes the weights from the forward pass's statistics, and
+// adds to grad_query^T, which stays in cache, and to the rows of grad_key and grad_value, which are its own: nothing is
+// shared between tasks, so the result doesn't depend on their order.
 #include "ops/attention/attention_gradients.h"
 
 namespace nnzoo {
@@ -55,12 +55,21 @@ void backward_tile(const AttentionBackward& args, const Head<S>& head, const Que
   const T* const grads =
       whole_rows<T>(static_cast<const S*>(args.grad_output) + row * in.value_dim, in.value_dim, count, in.value_dim,
                     scratch.take<T>(W * round_up(in.value_dim, width)), &grad_stride);
+  const std::int64_t* const mask_stride = args.grad_mask_stride;
+  T* const grad_mask = !args.grad_mask ? nullptr
+                                       : static_cast<T*>(args.grad_mask) + head.batch * mask_stride[0] +
+                                             head.head * mask_stride[1] + first * mask_stride[2];
+  T* const turned = grad_mask ? scratch.take<T>(count * key_block<T>) : nullptr;
   Vec<T> one[vectors];
   for (int j = 0; j < vectors; ++j) one[j] = Vec<T>::set(T(1));
 
   for (std::int64_t begin = queries.begin; begin < queries.end; begin += key_block<T>) {
     const std::int64_t n = queries.end - begin < key_block<T> ? queries.end - begin : key_block<T>;
     if (!tile.compute(begin, n)) continue;
+    if (grad_mask) {
+      add_to_mask<T, W>(tile.grads, n, count, static_cast<T>(1 / in.scale), mask_stride[2], mask_stride[3],
+                        grad_mask + begin * mask_stride[3], turned);
+    }
     if (grad_value) {
       add_rows<T>(n, in.value_dim, count, Left<T>{tile.weights, W, 1}, grads, grad_stride,
                   grad_value + begin * in.value_dim);
@@ -122,6 +131,21 @@ void backward_part(const AttentionBackward& args, const QueryTiles& tiles, std::
   }
 }
 
+// Every task owns a part of grad_mask, with the key heads that add to it.
+template <class S>
+void backward_with_mask(const AttentionBackward& args, const QueryTiles& tiles) {
+  const AttentionInputs& in = args.inputs;
+  const std::int64_t batches = args.grad_mask_stride[0] ? in.batch : 1;
+  const std::int64_t heads = args.grad_mask_stride[1] ? in.kv_heads : 1;
+  parallel_for_dynamic(batches * heads, useful_threads(in), [&](std::int64_t task) {
+    for (std::int64_t b = task / heads; b < in.batch; b += batches) {
+      for (std::int64_t g = task % heads; g < in.kv_heads; g += heads) {
+        backward_part<S>(args, tiles, 0, b * in.kv_heads + g);
+      }
+    }
+  });
+}
+
 // out = the sum over parts, in their order.
 template <class S, class T>
 void add_parts(const T* parts, std::int64_t count, std::int64_t stride, std::int64_t n, S* out) {
@@ -151,9 +175,13 @@ void attention_backward(const AttentionBackward& args) {
     using S = typename decltype(tag)::Type;
     Scratch scratch;
     const QueryTiles tiles(in, Tile<Compute<S>>::columns, scratch);
-    parallel_for_dynamic(pairs * args.parts, useful_threads(in), [&](std::int64_t task) {
-      backward_part<S>(args, tiles, task % args.parts, task / args.parts);
-    });
+    if (args.grad_mask) {
+      backward_with_mask<S>(args, tiles);
+    } else {
+      parallel_for_dynamic(pairs * args.parts, useful_threads(in), [&](std::int64_t task) {
+        backward_part<S>(args, tiles, task % args.parts, task / args.parts);
+      });
+    }
     if (!adds_in_place<S>(args)) {
       parallel_for_dynamic(pairs, useful_threads(in), [&](std::int64_t pair) { combine_parts<S>(args, pair); });
     }

@@ -15,10 +15,12 @@ void forward(const AttentionInputs& in, Address output, Address statistics) {
 }
 
 void backward(const AttentionInputs& in, const Addresses<3>& upstream, const Addresses<3>& grads, std::int64_t parts,
-              Address workspace) {
+              Address workspace, Address grad_mask, const Numbers<4>& mask_strides) {
   AttentionBackward args = attention_backward_of(on_usable_threads(in), upstream, grads);
   args.parts = parts;
   args.workspace = pointer<void>(workspace);
+  args.grad_mask = pointer<void>(grad_mask);
+  copy(mask_strides.data(), args.grad_mask_stride);
   py::gil_scoped_release release;
   attention_backward(args);
 }

@@ -89,7 +89,6 @@ class QueryRow {
   // Adds keys [begin, end) to a softmax: state[0] is the maximum so far, state[1] the sum, and from state[2] the
   // output.
   void add(std::int64_t begin, std::int64_t end, T* state) const {
-    constexpr std::int64_t block = 64;
     if (place_ - in_.before > begin) begin = place_ - in_.before;
     if (place_ + in_.after + 1 < end) end = place_ + in_.after + 1;
     if (begin >= end) return;
@@ -103,14 +102,16 @@ class QueryRow {
   }
 
  private:
+  static constexpr std::int64_t block = 256;
+
   void add_block(std::int64_t begin, std::int64_t n, const T* query, T* state) const {
-    alignas(64) T scores[64];
+    alignas(64) T scores[block];
     dot_products(head_.key + begin * in_.key_stride[2], in_.key_stride[2], n, query, in_.head_dim, scores);
     if (in_.mask_kind != MaskKind::none) add_mask(begin, n, scores);
     if (in_.slopes) add_slope(begin, n, scores);
     const T top = largest(scores, n, state[0]);
-    if (top == -infinity<T>) return;
-    const Vec<T> shift = Vec<T>::set(top);
+    // Without a visible key weights are exp(-inf - 0) = 0; a NaN, which no maximum shows, stays one.
+    const Vec<T> shift = Vec<T>::set(top == -infinity<T> ? T(0) : top);
     Vec<T> sum = Vec<T>::zero();
     for_each_vector<T>(n, [&](std::int64_t k, int lanes) {
       const Vec<T> weight = exp(Vec<T>::load(scores + k, lanes) - shift);
@@ -126,8 +127,11 @@ class QueryRow {
   }
 
   static T largest(const T* scores, std::int64_t n, T top) {
-    for (std::int64_t k = 0; k < n; ++k) top = scores[k] > top || scores[k] != scores[k] ? scores[k] : top;
-    return top;
+    Vec<T> found = Vec<T>::set(top);
+    for_each_vector<T>(n, [&](std::int64_t k, int lanes) {
+      found = select(first_lanes<T>(lanes), max(Vec<T>::load(scores + k, lanes), found), found);
+    });
+    return reduce_max(found);
   }
 
   void add_mask(std::int64_t begin, std::int64_t n, T* scores) const {
@@ -165,14 +169,14 @@ void combine_keys(const AttentionForward& args, T* parts, std::int64_t count, st
     const T maximum = parts[c * stride];
     top = maximum > top || maximum != maximum ? maximum : top;
   }
-  const bool blind = top == -infinity<T>;
   for (std::int64_t c = 0; c < count; ++c) {
     T* const part = parts + c * stride;
     alignas(64) T factor[Vec<T>::width];
-    exp(Vec<T>::set(part[0]) - Vec<T>::set(blind ? T(0) : top)).store(factor);
+    exp(Vec<T>::set(part[0]) - Vec<T>::set(top == -infinity<T> ? T(0) : top)).store(factor);
     part[0] = factor[0];
     sum += factor[0] * part[1];
   }
+  const bool blind = sum == T(0);
   const Vec<T> inverse = Vec<T>::set(blind ? T(0) : T(1) / sum);
   for_each_vector<T>(in.value_dim, [&](std::int64_t d, int lanes) {
     Vec<T> total = Vec<T>::zero();

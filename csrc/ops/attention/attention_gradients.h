@@ -15,6 +15,26 @@ struct Upstream {
 template <class T>
 constexpr T nearly_one_hot = T(0.22);
 
+// out[query, key] += grads[key][query] * factor, each dimension summed where its stride is 0, for n <= key_block keys.
+// `turned` has room for `count` rows of n.
+template <class T, int W>
+void add_to_mask(const T* grads, std::int64_t n, int count, T factor, std::int64_t query_stride,
+                 std::int64_t key_stride, T* out, T* turned) {
+  transpose(grads, W, n, count, turned, n);
+  for (int q = 0; q < count; ++q, turned += n, out += query_stride) {
+    Vec<T> sum = Vec<T>::zero();
+    for_each_vector<T>(n, [&](std::int64_t k, int lanes) {
+      const Vec<T> grad = Vec<T>::load(turned + k, lanes) * Vec<T>::set(factor);
+      if (key_stride != 0) {
+        (Vec<T>::load(out + k, lanes) + grad).store(out + k, lanes);
+      } else {
+        sum += grad;
+      }
+    });
+    if (key_stride == 0) *out += reduce_add(sum);
+  }
+}
+
 template <class S, int vectors>
 class GradientTile {
  public:

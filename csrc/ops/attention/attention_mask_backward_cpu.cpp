@@ -7,33 +7,19 @@
 namespace nnzoo {
 namespace NNZOO_ISA {
 
-// out[query, key] += grads[key][query], each dimension summed where its stride is 0.
-template <class T, int W>
-void add_block(const T* grads, std::int64_t n, int count, std::int64_t query_stride, std::int64_t key_stride, T* out) {
-  for (int q = 0; q < count; ++q) {
-    T* const row = out + q * query_stride;
-    if (key_stride != 0) {
-      for (std::int64_t k = 0; k < n; ++k) row[k] += grads[k * W + q];
-    } else {
-      T sum = 0;
-      for (std::int64_t k = 0; k < n; ++k) sum += grads[k * W + q];
-      *row += sum;
-    }
-  }
-}
-
 template <class S, int vectors>
 void mask_tile(const AttentionMaskBackward& args, const Head<S>& head, const QueryTile& queries, Compute<S>* out) {
   using T = Compute<S>;
   const std::int64_t query_stride = args.grad_mask_stride[2], key_stride = args.grad_mask_stride[3];
   Scratch scratch;
+  T* const turned = scratch.take<T>(queries.count * key_block<T>);
   const Upstream upstream{args.output, args.grad_output, args.statistics};
   GradientTile<S, vectors> tile(head, upstream, queries, T(1), scratch);
   for (std::int64_t begin = queries.begin; begin < queries.end; begin += key_block<T>) {
     const std::int64_t n = queries.end - begin < key_block<T> ? queries.end - begin : key_block<T>;
     if (!tile.compute(begin, n)) continue;
-    add_block<T, vectors * Vec<T>::width>(tile.grads, n, queries.count, query_stride, key_stride,
-                                          out + begin * key_stride);
+    add_to_mask<T, vectors * Vec<T>::width>(tile.grads, n, queries.count, T(1), query_stride, key_stride,
+                                            out + begin * key_stride, turned);
   }
 }
 

@@ -9,9 +9,6 @@ from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.attention.layout import Layout, allocate, kernels_support
 from nnzoo_fast.ops.attention.places import Places
 
-FEW_QUERIES = 3
-"""Below, each key and value is read once in any case, and stock torch's dot products need no tile of queries."""
-
 LITTLE_WORK = 1 << 18
 """Multiply-adds of about 5 us on one core, less than the Python in front of our kernel costs over stock torch's."""
 
@@ -27,8 +24,6 @@ def pays(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, 
     if Places(*places).matter:
         return True, "hidden keys are not visited; stock torch has a mask for every pair"
     queries, head_dim = query.shape[-2:]
-    if queries < FEW_QUERIES:
-        return False, f"fewer than {FEW_QUERIES} queries leave most vector lanes empty"
     work = math.prod(query.shape[:-2]) * queries * key.shape[-2] * (head_dim + value.shape[-1])
     if work < LITTLE_WORK:
         return False, f"{work} multiply-adds take less time than the call itself"
@@ -58,36 +53,43 @@ def backward(grads, args, outputs, needs):
             args[:3], (layout.lead, layout.kv_lead, layout.kv_lead), (needs_query, needs_key, needs_value), strict=True
         )
     ]
-    if not layout.is_empty and any(needs[:3]):
-        parts, workspace = make_workspace(layout, grad)
-        _extension._C.attention_backward(
-            inputs, upstream, [address(tensor) for tensor in found], parts, address(workspace)
-        )
+    grad_mask = make_grad_mask(layout, args[3]) if needs_mask else None
+    if not layout.is_empty:
+        strides = layout.grad_mask_strides(grad_mask) if needs_mask else (0, 0, 0, 0)
+        one_pass = needs_mask and any(needs[:3]) and owned_by_tasks(layout, strides)
+        if any(needs[:3]):
+            parts, workspace = make_workspace(layout, grad, split=not one_pass)
+            gradients = [address(tensor) for tensor in found]
+            with_mask = (grad_mask.data_ptr(), strides) if one_pass else (0, (0, 0, 0, 0))
+            _extension._C.attention_backward(inputs, upstream, gradients, parts, address(workspace), *with_mask)
+        if needs_mask and not one_pass:
+            _extension._C.attention_mask_backward(inputs, upstream, grad_mask.data_ptr(), strides)
     found = [
         None if tensor is None else tensor.sum_to_size(like.shape) for tensor, like in zip(found, args, strict=False)
     ]
-    found.append(mask_gradient(layout, args[3], inputs, upstream) if needs_mask else None)
+    found.append(layout.reduce_grad_mask(grad_mask, args[3]) if needs_mask else None)
     return (*found, *[None] * (len(needs) - 4))
 
 
-def make_workspace(layout: Layout, grad: torch.Tensor):
+def owned_by_tasks(layout: Layout, strides: tuple[int, ...]) -> bool:
+    """Whether tasks that each own a part of the mask's gradient leave no thread waiting for long."""
+    batch, _, kv_heads, *_ = layout.sizes
+    tasks, threads = (batch if strides[0] else 1) * (kv_heads if strides[1] else 1), torch.get_num_threads()
+    rounds = -(-tasks // threads)
+    return layout.scale != 0 and 4 * rounds * threads <= 5 * tasks
+
+
+def make_workspace(layout: Layout, grad: torch.Tensor, split: bool):
     """How many tasks share the queries of a key head, and the memory for their sums, if any is needed."""
     batch, heads, kv_heads, queries, keys, head_dim, value_dim = layout.sizes
     pairs, threads = batch * kv_heads, torch.get_num_threads()
-    parts = 1 if pairs >= threads else min(-(-2 * threads // pairs), heads // kv_heads * -(-queries // 16))
+    parts = 1 if pairs >= threads or not split else min(-(-2 * threads // pairs), heads // kv_heads * -(-queries // 16))
     if parts == 1 and grad.dtype == layout.sums:
         return 1, None
     return parts, grad.new_empty((parts, pairs, keys, head_dim + value_dim), dtype=layout.sums)
 
 
-def mask_gradient(layout: Layout, attn_mask: torch.Tensor, inputs, upstream: tuple) -> torch.Tensor:
+def make_grad_mask(layout: Layout, attn_mask: torch.Tensor) -> torch.Tensor:
     batch, heads, _, queries, keys, _, _ = layout.sizes
-    direct = attn_mask.dim() <= 4 and len(layout.lead) <= 2
-    shape = attn_mask.shape if direct else (batch, heads, queries, keys)
-    grad_mask = torch.zeros(shape, dtype=layout.sums)
-    if not layout.is_empty:
-        strides = grad_mask.expand(batch, heads, queries, keys).stride()
-        _extension._C.attention_mask_backward(inputs, upstream, grad_mask.data_ptr(), strides)
-    if not direct:
-        grad_mask = grad_mask.reshape(*layout.lead, queries, keys).sum_to_size(attn_mask.shape)
-    return grad_mask.to(attn_mask.dtype)
+    shape = attn_mask.shape if layout.mask_is_direct(attn_mask) else (batch, heads, queries, keys)
+    return torch.zeros(shape, dtype=layout.sums)

@@ -115,6 +115,21 @@ class Layout:
             mask = mask.expand(*self.lead, queries, keys).reshape(batch, heads, queries, keys)
         return mask.expand(batch, heads, queries, keys)
 
+    def mask_is_direct(self, attn_mask: torch.Tensor) -> bool:
+        """Whether the kernels may sum the gradient of `attn_mask` to its own shape; else to that of the scores."""
+        return attn_mask.dim() <= 4 and len(self.lead) <= 2
+
+    def grad_mask_strides(self, grad_mask: torch.Tensor) -> tuple[int, ...]:
+        batch, heads, _, queries, keys, _, _ = self.sizes
+        return grad_mask.expand(batch, heads, queries, keys).stride()
+
+    def reduce_grad_mask(self, grad_mask: torch.Tensor, attn_mask: torch.Tensor) -> torch.Tensor:
+        """The gradient that the kernels left, as that of `attn_mask`."""
+        if not self.mask_is_direct(attn_mask):
+            queries, keys = self.sizes[3:5]
+            grad_mask = grad_mask.reshape(*self.lead, queries, keys).sum_to_size(attn_mask.shape)
+        return grad_mask.to(attn_mask.dtype)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is no query: nothing to compute, no gradient."""
