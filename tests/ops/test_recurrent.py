@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils._pytree import tree_leaves
 
+import nnzoo_fast
 from nnzoo_fast import accelerate, nn, ops, restore
 from nnzoo_fast.ops.gru.spec import SAMPLES as GRU
 from nnzoo_fast.ops.rnn.spec import SAMPLES as RNN
@@ -18,6 +19,13 @@ from nnzoo_fast.spec import Call, Maker, all_specs, allowed_for, errors_of, orac
 KINDS = {"GRU": {}, "RNN": {}, "RNN-relu": {"nonlinearity": "relu"}}
 OPTIONS = list(itertools.product((1, 2), (True, False), (False, True), (False, True)))
 LENGTHS = (2, 5, 3, 1)
+
+
+@pytest.fixture(autouse=True)
+def kernels():
+    """Few steps would go to stock torch."""
+    with nnzoo_fast.backend("cpu"):
+        yield
 
 
 def on_the_kernels(name):
@@ -223,3 +231,20 @@ def test_wrong_options_raise_what_torch_raises(kind, wrong):
     for module in (nn, torch.nn):
         with pytest.raises(ValueError, match=wrong):
             getattr(module, kind)(4, 6, **{wrong: 3})
+
+
+@pytest.mark.parametrize("kind, least, least_in_training", [("GRU", 12, 4), ("RNN", 20, 8)])
+def test_few_steps_stay_with_torch(kind, least, least_in_training):
+    layer = getattr(nn, kind)(4, 6)
+
+    def chosen(layer, input, grad=False):
+        with nnzoo_fast.backend(None), torch.set_grad_enabled(grad):
+            return nnzoo_fast.explain(layer, input).chosen
+
+    for steps, grad in ((least, False), (least_in_training, True)):
+        found = [chosen(layer, torch.randn(count, 3, 4), grad) for count in (steps - 1, steps)]
+        assert found == ["torch", "cpu"]
+    packed = pack_sequence([torch.randn(length, 4) for length in (least, 2)])
+    assert chosen(layer, packed) == "cpu"
+    cell = getattr(nn, f"{kind}Cell")(4, 6)
+    assert [chosen(cell, torch.randn(rows, 4)) for rows in (63, 64)] == ["torch", "cpu"]

@@ -4,14 +4,12 @@ from nnzoo_fast.backends import Verdict, cpu_supports
 from nnzoo_fast.ops.gru.cpu import Direction
 from nnzoo_fast.ops.gru.family import FAMILY
 from nnzoo_fast.recurrent import step
+from nnzoo_fast.recurrent.cpu import cell_pays
 
 
 def supports(input, *args) -> Verdict:
     return cpu_supports(input, "gru_forward")
 
 
-def pays(*args) -> Verdict:
-    return True, "both products and the gates in one call"
-
-
+pays = cell_pays
 forward, backward = step.forward_by(FAMILY, Direction), step.backward_by(FAMILY, Direction)

@@ -3,14 +3,12 @@
 from nnzoo_fast.backends import Verdict, cpu_supports
 from nnzoo_fast.ops.lstm.cpu import Direction
 from nnzoo_fast.ops.lstm_cell import step
+from nnzoo_fast.recurrent.cpu import cell_pays
 
 
 def supports(input, *args) -> Verdict:
     return cpu_supports(input, "lstm_forward")
 
 
-def pays(*args) -> Verdict:
-    return True, "both products, the gates and the cell in one call"
-
-
+pays = cell_pays
 forward, backward = step.forward_by(Direction), step.backward_by(Direction)
