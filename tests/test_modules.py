@@ -166,9 +166,9 @@ def test_autocast_gives_the_dtypes_of_torch(example):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, expected = outputs_of(ours(*args, **kwargs)), outputs_of(stock(*args, **kwargs))
     assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
-    # A cell's c and a transformer's norm are float32: the others show that autocast was on.
+    # An LSTM cell's c, a GRU's h and a transformer's norm are float32: the others show that autocast was on.
     lowered = torch.bfloat16 in {tensor.dtype for tensor in found}
-    assert lowered or example.stock is torch.nn.LSTMCell or example.in_a_crowd
+    assert lowered or example.stock in (torch.nn.LSTMCell, torch.nn.GRU, torch.nn.GRUCell) or example.in_a_crowd
     for value, theirs in zip(found, expected, strict=True):
         assert Error.of(value, theirs).frobenius < 4 * torch.finfo(torch.bfloat16).eps
 
