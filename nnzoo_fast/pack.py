@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import torch
 
+from nnzoo_fast.nn.folded import fold, groups_of
 from nnzoo_fast.nn.packed import PACKED, plain
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -20,6 +21,10 @@ def pack(model: M) -> M:
     copies, and deepcopy and pickle don't take them along. Call `pack` again to take in new values. Biases are read in
     every call.
 
+    Convolution, batch norm and ReLU (and the sum with a shortcut) become one convolution, with weights scaled and
+    shifted once: neighbours in a `torch.nn.Sequential`, and the residual blocks of `nnzoo_fast.models` and torchvision.
+    The layers keep their own parameters, and calls with gradients, or once a hook watches one of them, use those.
+
     Args:
         model: a module in eval mode, its layers being ours (`pack(accelerate(model))`).
 
@@ -34,6 +39,13 @@ def pack(model: M) -> M:
     for name, layer in layers:
         if layer.training:
             raise RuntimeError(f"pack: layer {name or '(root)'} is in training mode; call model.eval() first")
+    groups = [(name, group) for name, module in model.named_modules() for group in groups_of(module)]
+    for name, group in groups:
+        if any(member.training for member in group.members):
+            raise RuntimeError(
+                f"pack: a convolution of {name or '(root)'} is in training mode; call model.eval() first"
+            )
+    fold(group for _, group in groups)
     for _, layer in layers:
         packed_class = PACKED[type(layer)]
         copy = packed_class.make_copy(layer)

@@ -17,7 +17,7 @@ from nnzoo_fast.backends import STOCK_BACKEND, only_on_request, requested
 from nnzoo_fast.explain import chosen_backend, recording
 from nnzoo_fast.front_door import STOCK
 from nnzoo_fast.nn.drop_in import DROP_INS
-from nnzoo_fast.nn.packed import Packed
+from nnzoo_fast.nn.packed import FOLDED, Packed
 
 CONTAINERS = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.Identity)
 
@@ -159,7 +159,9 @@ def _drop_in_of(module: torch.nn.Module) -> type | None:
 
 
 def _describe(name: str, module: torch.nn.Module, seen: dict | None) -> Layer:
-    kind = parametrize.type_before_parametrizations(module).__name__
+    kind = (module.plain if isinstance(module, Packed) else parametrize.type_before_parametrizations(module)).__name__
+    if isinstance(module, tuple(FOLDED.values())) and not torch.is_grad_enabled():
+        return Layer(name, kind, "cpu", "folded: pack(model) made one convolution of it and its neighbours")
     if not _is_drop_in(module):
         return Layer(name, kind, STOCK_BACKEND, _why_stock(module))
     if "forward" in vars(module):

@@ -14,6 +14,9 @@ P = TypeVar("P", bound="type[Packed]")
 PACKED: dict[type[torch.nn.Module], type[Packed]] = {}
 """The packed class of each of our layers that has one."""
 
+FOLDED: dict[type[torch.nn.Module], type[Packed]] = {}
+"""The class of each kind of layer while it is folded with others, and of each kind of module that folds its layers."""
+
 
 def packs(plain: type[torch.nn.Module]) -> Callable[[P], P]:
     """Class decorator: `pack` gives a layer of exactly the type `plain` this class."""
@@ -21,6 +24,17 @@ def packs(plain: type[torch.nn.Module]) -> Callable[[P], P]:
     def register(cls: P) -> P:
         cls.plain = plain
         PACKED[plain] = cls
+        return cls
+
+    return register
+
+
+def folds(plain: type[torch.nn.Module]) -> Callable[[P], P]:
+    """Class decorator: a module of exactly the type `plain` gets this class while it takes part in a fold."""
+
+    def register(cls: P) -> P:
+        cls.plain = plain
+        FOLDED[plain] = cls
         return cls
 
     return register
@@ -56,6 +70,6 @@ def _new(kind: type[torch.nn.Module]) -> torch.nn.Module:
 
 def plain(layer: torch.nn.Module) -> torch.nn.Module:
     """`layer` without its packed copy, if it has one."""
-    exchange(layer, {packed: kind for kind, packed in PACKED.items()})
+    exchange(layer, {packed: kind for kind, packed in (*PACKED.items(), *FOLDED.items())})
     vars(layer).pop("_packed", None)
     return layer
