@@ -79,8 +79,12 @@ def test_rungs_of_linear(module, rung, monkeypatch):
             run_with_gradients(nnzoo_fast.ops.linear, Call((*tensors, "gelu")))
         assert session.report["findings"] == []
         kernels |= {kernel["name"] for kernel in session.report["kernels"]}
-    expected = {"cuemu": "hopper_kernel"}.get(rung, rung.replace("cuemu_", "") + "_kernel")
+    expected = {"cuemu": "hopper::"}.get(rung, rung.replace("cuemu_", "") + "_kernel")
     assert any(expected in kernel for kernel in kernels), kernels
+    if rung == "cuemu":  # in both widths
+        assert any(", 256, 4, 2>" in kernel for kernel in kernels) and any(
+            ", 128, 6, 1>" in kernel for kernel in kernels
+        )
 
 
 class TooShort(operations.Session):

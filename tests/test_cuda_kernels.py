@@ -169,7 +169,7 @@ def test_claims_of_the_table(instructions):
         assert ("tensor cores" in table[kernel]["sm_90a"]) == sixteen_bit
     rows = [kernel for kernel in table if kernel.startswith("rows_kernel<Forward<") and "1>" not in kernel]
     assert rows and all("128-bit load" in table[kernel]["sm_90a"] for kernel in rows)
-    hopper = {kernel: table[kernel] for kernel in table if kernel.startswith("hopper_kernel<")}
+    hopper = {kernel: table[kernel] for kernel in table if kernel.startswith("hopper::product_kernel<")}
     assert len(hopper) == 16 and not any(archs["sm_80"] for archs in hopper.values())
     for kernel, archs in hopper.items():
         assert {"warpgroup products", "tensor map load", "tensor map store"} <= set(archs["sm_90a"]), kernel

@@ -5,108 +5,12 @@
 // have finished with them. Blocks stay and take tile after tile, so that the next tile's copies run while the last one
 // is stored. The wide configuration joins two blocks to a cluster: each loads its own rows of a, and half of the
 // columns of b for both.
-#include "common/bulk_copy.cuh"
-#include "common/cluster.cuh"
-#include "common/wgmma.cuh"
 #include "ops/linear/linear_dispatch.cuh"
-#include "ops/linear/linear_output.cuh"
+#include "ops/linear/linear_hopper.cuh"
 
 namespace nnzoo::cuda {
+namespace hopper {
 namespace {
-
-constexpr int kRows = 128;  // of a tile
-constexpr int kDepth = 64;
-constexpr int kLine = 64;  // elements that are neighbours in memory: 128 bytes, a swizzle span
-constexpr int kBoxLines = 128;
-constexpr int kMultiplyingThreads = 256;
-constexpr int kThreads = kMultiplyingThreads + 128;
-constexpr int kAlignment = 1024;  // of 8 swizzled lines
-
-struct Maps {
-  CUtensorMap a, b, out, before;
-};
-
-struct Walk {
-  int row_units, column_tiles;  // a unit: the rows of a cluster
-  int group;                    // of neighbouring units that are walked together
-  std::int64_t items;
-  std::int64_t depth, slice;
-  bool stores_by_map;
-};
-
-// One tile of one slice of the depth.
-struct Item {
-  int slice, row, column, steps;
-};
-
-// The order of the tiles: slices of the depth apart; in a slice, groups of rows; in a group column by column. Blocks
-// that run at the same time then share rows of a and columns of b in L2.
-template <class Memory>
-__device__ Item item_of(const Walk& walk, std::int64_t index) {
-  const int rank = Memory::kCluster > 1 ? static_cast<int>(cluster_rank()) : 0;
-  const std::int64_t tiles = static_cast<std::int64_t>(walk.row_units) * walk.column_tiles;
-  const std::int64_t of_group = static_cast<std::int64_t>(walk.group) * walk.column_tiles;
-  const std::int64_t tile = index % tiles;
-  const int first = static_cast<int>(tile / of_group) * walk.group;
-  const int height = walk.row_units - first < walk.group ? walk.row_units - first : walk.group;
-  const auto inside = static_cast<int>(tile % of_group);
-  const auto slice = static_cast<int>(index / tiles);
-  const std::int64_t left = walk.depth - slice * walk.slice;
-  return {slice, ((first + inside % height) * Memory::kCluster + rank) * kRows, inside / height * Memory::kColumns,
-          static_cast<int>(ceil_div<std::int64_t>(left < walk.slice ? left : walk.slice, kDepth))};
-}
-
-template <class T, int kColumns_, int kStages_, int kCluster_>
-struct Shared {
-  using Element = T;
-  static constexpr int kColumns = kColumns_;
-  static constexpr int kStages = kStages_;
-  static constexpr int kCluster = kCluster_;
-  struct Stage {
-    T a[kRows * kDepth];
-    T b[kColumns * kDepth];
-  };
-  Stage stages[kStages];
-  T strips[kMultiplyingThreads / 32][2][kStripRows * kStripColumns];
-  std::uint64_t full[kStages], empty[kStages];
-
-  static __device__ Shared& of_block() {
-    auto* const start = dynamic_shared<unsigned char>();
-    return *reinterpret_cast<Shared*>(start +
-                                      (kAlignment - reinterpret_cast<std::uintptr_t>(start) % kAlignment) % kAlignment);
-  }
-};
-
-// Which stage of the ring is next, and the parity of its phase.
-template <int stages>
-struct Turn {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ void next() {
-    if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
-// Along depth a tile has a line per row, else it has panels of 64 rows, each with a line for each of the depth.
-template <bool along_depth, class T>
-__device__ std::uint64_t descriptor(const T* tile, int row, int k) {
-  const T* const start = along_depth ? tile + row * kLine + k : tile + (row / kLine * kDepth + k) * kLine;
-  return wgmma_descriptor(start, along_depth ? 16 : kDepth * kLine * 2, kAlignment, WgmmaSwizzle::bytes_128);
-}
-
-template <bool along_depth, class Copy>
-__device__ void for_each_box(int row, std::int64_t k, const Copy& copy) {
-  const int depth = static_cast<int>(k);
-  if constexpr (along_depth) {
-    copy(0, {depth, row});
-  } else {
-#pragma unroll
-    for (int panel = 0; panel < kBoxLines / kLine; ++panel) copy(panel * kDepth * kLine, {row + panel * kLine, depth});
-  }
-}
 
 template <bool a_along_depth, bool b_along_depth, class Memory>
 __device__ void produce(Memory& memory, const Maps& maps, const Walk& walk, std::int64_t first, std::int64_t step_by) {
@@ -235,7 +139,7 @@ __device__ void consume(Memory& memory, const Maps& maps, const Output<T>& to, c
 
 template <bool a_along_depth, bool b_along_depth, class Memory>
 __global__ void __launch_bounds__(kThreads, 1)
-    hopper_kernel(const __grid_constant__ Maps maps, const Output<typename Memory::Element> to, const Walk walk) {
+    product_kernel(const __grid_constant__ Maps maps, const Output<typename Memory::Element> to, const Walk walk) {
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(NNZOO_CUEMU)
   Memory& memory = Memory::of_block();
   if (threadIdx.x == 0) {
@@ -314,20 +218,22 @@ void launch_hopper(const LinearProduct& args, void* stream) {
   }
   const std::int64_t most = args.multiprocessors / kCluster;
   const auto clusters = static_cast<unsigned>(walk.items < most ? walk.items : most);
-  launch_together<hopper_kernel<a_along_depth, b_along_depth, Memory>>({dim3(kCluster)}, dim3(clusters * kCluster),
-                                                                       kThreads, sizeof(Memory) + kAlignment, stream,
-                                                                       maps, Output<T>(args), walk);
+  launch_together<product_kernel<a_along_depth, b_along_depth, Memory>>({dim3(kCluster)}, dim3(clusters * kCluster),
+                                                                        kThreads, sizeof(Memory) + kAlignment, stream,
+                                                                        maps, Output<T>(args), walk);
 }
 
 }  // namespace
+}  // namespace hopper
 
 void linear_hopper(const LinearProduct& args, void* stream) {
+  using namespace hopper;
   // 48 KB a stage or 32 KB; both rings take 192 KB, and the strips 32 KB.
   constexpr int kWideColumns = 256;
   const std::int64_t wide_tiles =
       ceil_div<std::int64_t>(args.rows, kRows) * ceil_div<std::int64_t>(args.columns, kWideColumns);
-  const bool wide =
-      args.columns > kWideColumns / 2 && wide_tiles * args.slices() >= args.multiprocessors && args.multiprocessors > 1;
+  const bool for_two = args.rows > kRows && args.columns > kWideColumns / 2 && args.multiprocessors > 1;
+  const bool wide = for_two && wide_tiles * args.slices() >= args.multiprocessors;
   dispatch_16_bit(args, [&](auto element, auto a_along_depth, auto b_along_depth) {
     using T = decltype(element);
     if (wide) {
