@@ -94,6 +94,18 @@ __device__ __forceinline__ void cp_async(void* shared, const void* global, int v
 #endif
 }
 
+// The same through the first-level cache also for 16 bytes: for what this multiprocessor reads again.
+template <int bytes>
+__device__ __forceinline__ void cp_async_cached(void* shared, const void* global, int valid = bytes NNZOO_SITE) {
+#ifdef NNZOO_CUEMU
+  cuemu::cp_async<bytes>(shared, global, valid, site);
+#else
+  std::uint32_t address = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(global), "n"(bytes), "r"(valid)
+               : "memory");
+#endif
+}
+
 // Closes the group of all copies started since the last commit.
 __device__ __forceinline__ void cp_async_commit() {
 #ifdef NNZOO_CUEMU

@@ -140,7 +140,7 @@ operation = Operation(
     stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
-        *cuda_rows("nnzoo_fast.ops.conv.cuda"),
+        *cuda_rows("nnzoo_fast.ops.conv.cuda", "naive", "tiled"),
         triton_row("nnzoo_fast.ops.conv.triton_kernels"),
     ),
     check=check,

@@ -182,10 +182,10 @@ SPEC = OpSpec(
         ),
     ],
     counted=[
-        sample("N2-C32-14x14-K32-3x3", (2, 32, 14, 14), (32, 32, 3, 3), padding=1),
-        sample("N2-C32-14x14-K32-3x3-channels-last", (2, 32, 14, 14), (32, 32, 3, 3), channels_last=True, padding=1),
+        sample("N1-C32-8x16-K32-3x3", (1, 32, 8, 16), (32, 32, 3, 3), padding=1),
+        sample("N1-C32-8x16-K32-3x3-channels-last", (1, 32, 8, 16), (32, 32, 3, 3), channels_last=True, padding=1),
         sample("N2-C32-14x14-depthwise-3x3", (2, 32, 14, 14), (32, 1, 3, 3), groups=32, padding=1),
-        sample("N2-C32-L128-K32-3", (2, 32, 128), (32, 32, 3), padding=1),
+        sample("N1-C32-L128-K32-3", (1, 32, 128), (32, 32, 3), padding=1),
     ],
     bench=[
         bench("resnet-3x3-56-64", 8, 64, 56, 64, 3, quick=True),

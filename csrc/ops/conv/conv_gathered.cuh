@@ -8,20 +8,9 @@
 
 #include "common/divide.cuh"
 #include "common/gemm.cuh"
-#include "ops/conv/conv_cuda.h"
+#include "ops/conv/conv_images.cuh"
 
 namespace nnzoo::cuda {
-
-struct Strides {
-  std::int64_t of[5];
-
-  explicit Strides(const std::int64_t (&strides)[5]) {
-    for (int i = 0; i < 5; ++i) of[i] = strides[i];
-  }
-  __device__ std::int64_t at(std::int64_t n, std::int64_t channel, const int (&place)[3]) const {
-    return n * of[0] + channel * of[1] + place[0] * of[2] + place[1] * of[3] + place[2] * of[4];
-  }
-};
 
 // The sizes of a call as the kernels use them.
 struct Geometry {
@@ -56,7 +45,7 @@ struct Geometry {
 template <class T>
 struct Patch {
   const T* input;
-  Strides strides;
+  ImageStrides strides;
   Geometry geometry;
   int first_channel = 0;
 
@@ -91,7 +80,7 @@ struct TransposedPatch {
 template <class T>
 struct GradRows {
   const T* grad;
-  Strides strides;
+  ImageStrides strides;
   Geometry geometry;
   int first_channel = 0;
 
@@ -110,7 +99,7 @@ struct GradRows {
 template <class T>
 struct Reach {
   const T* grad;
-  Strides strides;
+  ImageStrides strides;
   Geometry geometry;
   int first_channel = 0;
 

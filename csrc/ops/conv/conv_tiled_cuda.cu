@@ -1,20 +1,18 @@
+// The tiled rung: all three products of conv_gathered.cuh on the tiled product of common/gemm.cuh.
 #include "common/reduce.cuh"
-#include "ops/conv/conv.cuh"
-#include "ops/conv/conv_cuda.h"
+#include "ops/conv/conv_gathered.cuh"
 
 namespace nnzoo::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 
-std::int64_t volume(const std::int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
-
 // Writes a sum, plus the bias if there is one, to channel `column` of a place in an image.
 template <class T>
 struct StoreImage {
   T* image;
   const T* bias;
-  Strides strides;
+  ImageStrides strides;
   Volume places;
   int channels;  // of a group
 
@@ -73,7 +71,7 @@ class Backward {
     const ComputedOperand<T, Reach<T>> reach{{grad_, grad_strides_, geometry_}, places_, depth, false};
     const ComputedOperand<T, WeightByInput<T>> weight{
         {static_cast<const T*>(args_.weight), geometry_}, geometry_.in_channels, depth, true};
-    const StoreImage<T> store{static_cast<T*>(args_.grad_input), nullptr, Strides(args_.grad_input_strides),
+    const StoreImage<T> store{static_cast<T*>(args_.grad_input), nullptr, ImageStrides(args_.grad_input_strides),
                               geometry_.inputs, geometry_.in_channels};
     gemm(reach, weight, store, allow_tf32_, stream_, args_.shape.groups);
   }
@@ -83,7 +81,7 @@ class Backward {
     const ComputedOperand<T, GradRows<T>> grad{
         {grad_, grad_strides_, geometry_}, geometry_.out_channels, pixels_, true};
     const ComputedOperand<T, TransposedPatch<T>> patch{
-        {{static_cast<const T*>(args_.input), Strides(args_.input_strides), geometry_}}, taps, pixels_, true};
+        {{static_cast<const T*>(args_.input), ImageStrides(args_.input_strides), geometry_}}, taps, pixels_, true};
     const StoreWeight<T> store{static_cast<T*>(args_.grad_weight), geometry_.out_channels, taps};
     gemm(grad, patch, store, allow_tf32_, stream_, args_.shape.groups);
   }
@@ -103,29 +101,29 @@ class Backward {
   std::int64_t places_;
   std::int64_t kernel_;
   const T* grad_;
-  Strides grad_strides_;
+  ImageStrides grad_strides_;
 };
 
 }  // namespace
 
-void conv_forward(const ConvForward& args, bool allow_tf32, void* stream) {
+void conv_forward_tiled(const ConvForward& args, bool allow_tf32, void* stream) {
   dispatch_dtype(args.dtype, [&](auto element) {
     using T = decltype(element);
     const Geometry geometry(args.shape);
     const std::int64_t pixels = args.shape.batch * volume(args.shape.output);
     const std::int64_t taps = geometry.in_channels * volume(args.shape.kernel);
     const ComputedOperand<T, Patch<T>> patch{
-        {static_cast<const T*>(args.input), Strides(args.input_strides), geometry}, pixels, taps, false};
+        {static_cast<const T*>(args.input), ImageStrides(args.input_strides), geometry}, pixels, taps, false};
     StridedOperand<T> weight(args.weight, geometry.out_channels, taps, taps, 1);
     weight.batch_stride = geometry.out_channels * taps;
     weight.packed = weight.packed && weight.batch_stride % kPackSize<T> == 0;
     const StoreImage<T> store{static_cast<T*>(args.output), static_cast<const T*>(args.bias),
-                              Strides(args.output_strides), geometry.outputs, geometry.out_channels};
+                              ImageStrides(args.output_strides), geometry.outputs, geometry.out_channels};
     gemm(patch, weight, store, allow_tf32, stream, args.shape.groups);
   });
 }
 
-void conv_backward(const ConvBackward& args, bool allow_tf32, void* stream) {
+void conv_backward_tiled(const ConvBackward& args, bool allow_tf32, void* stream) {
   dispatch_dtype(args.dtype, [&](auto element) { Backward<decltype(element)>(args, allow_tf32, stream).run(); });
 }
 
