@@ -172,6 +172,10 @@ def _describe(name: str, module: torch.nn.Module, seen: dict | None) -> Layer:
         return Layer(name, kind, "drop-in", "the backend is chosen in each call; report(model, input) shows it")
     if module not in seen:
         return Layer(name, kind, "-", "not called: the module around it uses its weights directly, or did not need it")
+    if isinstance(module, torch.nn.TransformerEncoderLayer) and module.self_attn not in seen:
+        return Layer(
+            name, kind, STOCK_BACKEND, "torch's fused kernel: these products are too small for ours, or nested"
+        )
     choices = list(dict.fromkeys(seen[module]))
     backends = ", ".join(dict.fromkeys(choice.backend for choice in choices))
     return Layer(name, kind, backends or "-", "; ".join(f"{choice.operation}: {choice.reason}" for choice in choices))

@@ -8,9 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from nnzoo_fast.backends import STOCK_BACKEND, requested
 from nnzoo_fast.front_door import is_traceable
-from nnzoo_fast.nn.activated import activated
+from nnzoo_fast.nn.activated import activated, activation_name
 from nnzoo_fast.nn.drop_in import DROP_INS, drop_in, exchange
+from nnzoo_fast.nn.linear import Linear
+from nnzoo_fast.ops.linear import operation as linear
 
 
 def hint(is_causal: bool | None) -> bool | None:
@@ -29,8 +32,9 @@ def _on_our_layers(members: Iterable[torch.nn.Module]) -> None:
 class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
     """`torch.nn.TransformerEncoderLayer`: [S, N, d_model] (batch first, unbatched) -> the same.
 
-    In eval mode it runs on the same kernels as in training. Nested tensors take torch's fused kernel. A query that sees
-    no key gets attention 0, as in `MultiheadAttention`.
+    In eval mode without gradients torch has a fused kernel for the whole layer. It keeps the calls whose products are
+    too small for our kernels to win, and nested tensors. Elsewhere a query that sees no key gets attention 0, as in
+    `MultiheadAttention`.
     """
 
     @functools.wraps(torch.nn.TransformerEncoderLayer.__init__)
@@ -46,7 +50,7 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
         is_causal: bool = False,
     ) -> Tensor:
         if is_traceable(src):
-            if src.is_nested:
+            if src.is_nested or self._is_little_work(src):
                 return super().forward(src, src_mask, src_key_padding_mask, is_causal)
             src_mask, src_key_padding_mask = additive_masks(src, src_mask, src_key_padding_mask)
         if self.norm_first:
@@ -54,6 +58,14 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
             return src + self._ff_block(self.norm2(src))
         src = self.norm1(src + self._sa_block(src, src_mask, src_key_padding_mask, is_causal))
         return self.norm2(src + self._ff_block(src))
+
+    def _is_little_work(self, src: Tensor) -> bool:
+        """Whether torch's fused kernel may run, and the feed-forward product would run on stock torch anyhow."""
+        if self.training or torch.is_grad_enabled() or is_compiling() or type(self.linear1) is not Linear:
+            return False
+        name = requested(linear.name)
+        args = (src, self.linear1.weight, self.linear1.bias, activation_name(self.activation) or "none")
+        return name == STOCK_BACKEND or (name is None and linear.choose(args) is None)
 
     def _ff_block(self, x: Tensor) -> Tensor:
         hidden = activated(self.linear1, self.activation, x)

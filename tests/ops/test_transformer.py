@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import nnzoo_fast
 from nnzoo_fast import accelerate, nn, operation, pack
 from nnzoo_fast.nn.activated import activation_name
 
@@ -181,6 +182,14 @@ def test_masks_that_disagree_warn_as_in_torch():
             layer(x, torch.zeros(5, 5), padding)
         with pytest.raises(AssertionError, match="bool and floating"):
             layer(x, torch.zeros(5, 5, dtype=torch.int))
+
+
+@pytest.mark.parametrize("backend, expected", [(None, []), ("torch", []), ("cpu", ["none", "relu", "none", "none"])])
+def test_small_inference_stays_on_the_fused_kernel_unless_asked(backend, expected, activations):
+    stock, ours = pair(torch.nn.TransformerEncoderLayer(*SIZES, batch_first=True).eval())
+    with torch.no_grad(), nnzoo_fast.backend(backend):
+        torch.testing.assert_close(ours(batch(3, 5, 8)), stock(batch(3, 5, 8)))
+    assert sorted(activations) == sorted(expected)
 
 
 def test_given_parts_stay_what_they_are():

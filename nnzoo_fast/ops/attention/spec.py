@@ -225,13 +225,16 @@ ERRORS = [
 def bench(batch, heads, queries, keys, head_dim, kv_heads=None, mask=None, quick=False, **options):
     kind = "".join(f"-{name}" for name, on in (("causal", options.get("is_causal")), ("mask", mask)) if on)
     kind += f"-dropout{options['dropout_p']}" if "dropout_p" in options else ""
+    before, after = options.get("window", (None, 0 if options.get("is_causal") else None))
+    kind += f"-window{before}" if before else ""
     groups = f"G{kv_heads}" if kv_heads else ""
     sample = shaped(
         f"B{batch}H{heads}{groups}-L{queries}-S{keys}-E{head_dim}{kind}",
         (batch, heads), queries, keys, head_dim, kv_heads=kv_heads, mask=mask, **options,
     )  # fmt: skip
     rows = batch * heads * queries
-    seen = sum(min(i + 1, keys) for i in range(queries)) / queries if options.get("is_causal") else keys
+    ends = [keys if after is None else min(i + after + 1, keys) for i in range(queries)]
+    seen = sum(end - (0 if before is None else max(i - before, 0)) for i, end in enumerate(ends)) / queries
     flops = 4 * rows * seen * head_dim
     values = 2 * rows * head_dim + 2 * batch * (kv_heads or heads) * keys * head_dim
     return BenchCase(sample.id, sample.make, flops, 4 * values, quick)
@@ -285,7 +288,12 @@ SPEC = OpSpec(
         bench(2, 12, 512, 512, 64, mask=lambda m: m.booleans(512, 512)),
         bench(2, 12, 512, 512, 64, dropout_p=0.1),
         bench(2, 12, 512, 512, 64, kv_heads=3, is_causal=True),
+        bench(32, 8, 128, 128, 64, is_causal=True),
+        bench(32, 8, 128, 128, 64, mask=lambda m: m.normal(8, 128, 128)),
         bench(16, 12, 1, 512, 64),
+        bench(1, 12, 1, 2048, 64),
+        bench(8, 12, 1, 2048, 64),
+        bench(1, 8, 4096, 4096, 64, window=(256, 0)),
         bench(2, 8, 16, 16, 64),
     ],
     length=lambda call: max(call.args[0].shape[-2:].numel(), call.args[1].shape[-2:].numel(), 1),
