@@ -24,6 +24,7 @@ from nnzoo_fast.front_door import EAGER, route
 from nnzoo_fast.nn.activated import unobserved
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
 from nnzoo_fast.nn.packed import FOLDED, Packed, folds
+from nnzoo_fast.nn.sequential import Sequential, step
 from nnzoo_fast.when_imported import when_imported
 
 NORMS = {Conv1d: torch.nn.BatchNorm1d, Conv2d: torch.nn.BatchNorm2d, Conv3d: torch.nn.BatchNorm3d}
@@ -142,9 +143,9 @@ class Owner(Packed):
         return groups
 
 
-@folds(torch.nn.Sequential)
-class FoldedSequential(Owner, torch.nn.Sequential):
-    """A `torch.nn.Sequential` that runs neighbours as one convolution."""
+@folds(Sequential)
+class FoldedSequential(Owner, Sequential):
+    """A `Sequential` that runs neighbours as one convolution."""
 
     @staticmethod
     def chains(module):
@@ -158,16 +159,19 @@ class FoldedSequential(Owner, torch.nn.Sequential):
         plan = self.plan(input)
         if plan is None:
             return super().forward(input)
-        skip = 0
-        for i, layer in enumerate(self):
-            if i in plan:
-                input = plan[i].run(input)
-                skip = 2 if plan[i].relu is not None else 1
-            elif skip:
-                skip -= 1
+        layers, position = list(self), 0
+        while position < len(layers):
+            if position in plan:
+                input = plan[position].run(input)
+                position += len(plan[position].members) - 1  # all but the owner
             else:
-                input = layer(input)
+                input, position = step(layers, position, input)
         return input
+
+
+@folds(torch.nn.Sequential)
+class FoldedStockSequential(FoldedSequential):
+    """The same, of a `torch.nn.Sequential` that nobody accelerated, around layers of ours."""
 
 
 def folds_block(block: type[torch.nn.Module], count: int) -> None:
@@ -219,7 +223,7 @@ def groups_of(module: torch.nn.Module) -> list[Group]:
         return []
     groups = [Group(module, *chain) for chain in owner.chains(module)]
     found = [group for group in groups if group.can_fold()]
-    return found if owner is FoldedSequential or len(found) == len(groups) else []
+    return found if issubclass(owner, FoldedSequential) or len(found) == len(groups) else []
 
 
 def fold(groups: Iterable[Group]) -> None:

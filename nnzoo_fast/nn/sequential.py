@@ -15,13 +15,17 @@ class Sequential(torch.nn.Sequential):
     """
 
     def forward(self, input):
-        layers = list(self._modules.values())
-        last, position = len(layers) - 1, 0
-        while position <= last:
-            layer = layers[position]
-            name = None
-            if position < last and is_plain_linear(layer):
-                name = activation_name(layers[position + 1])
-            input = layer(input) if name is None else layer.activated(input, name)
-            position += 1 if name is None else 2
+        layers, position = list(self._modules.values()), 0
+        while position < len(layers):
+            input, position = step(layers, position, input)
         return input
+
+
+def step(layers: list[torch.nn.Module], position: int, input) -> tuple:
+    """What the layer at `position`, or it and its activation, make of `input`, and the position of the next."""
+    layer = layers[position]
+    if position + 1 < len(layers) and is_plain_linear(layer):
+        name = activation_name(layers[position + 1])
+        if name is not None:
+            return layer.activated(input, name), position + 2
+    return layer(input), position + 1
