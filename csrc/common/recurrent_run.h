@@ -1,9 +1,9 @@
 // The directions of a layer, step by step. A run of one direction (recurrent_forward.h, recurrent_backward.h) has
 //
-//     bool next_chunk_end(s) ...             where a chunk of steps that begins with the s-th in running order ends
-//     void begin_chunk(begin, end), end_chunk(begin, end)        on all threads
-//     int phases() const                     a barrier ends each phase of a step
-//     void step(s, phase, thread, count)     this thread's share of a phase; threads own hidden units
+//     Run(args, cell, directions)                takes all its memory, packs the weights
+//     static void run(runs, directions)          the whole layer, chunk by chunk
+//     int phases() const                         a barrier ends each phase of a step
+//     void step(s, phase, thread, count)         this thread's share of a phase; threads own hidden units
 //
 // Two directions need nothing of each other, so each runs on half of the threads, or in turn on a single one.
 #pragma once
