@@ -368,9 +368,38 @@ def test_packed_sequences_are_calls_of_their_own(starts, options):
 
 
 @pytest.mark.parametrize("starts", [[1, 64], [0, 63], [0, 40, 30, 64]], ids=str)
-def test_sequences_must_fill_the_queries(starts):
+@pytest.mark.parametrize("backend", ["cpu", "torch", "reference"])
+def test_sequences_must_fill_the_queries(starts, backend):
     with pytest.raises(RuntimeError, match="cu_seqlens_q must rise from 0 to 64"):
-        attention(*tensors(1, 2, 64, 8), cu_seqlens_q=torch.tensor(starts), backend="cpu")
+        attention(*tensors(1, 2, 64, 8), cu_seqlens_q=torch.tensor(starts), backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (ValueError, {"window": (1.5, None)}),
+        (ValueError, {"window": ("a", 1)}),
+        (TypeError, {"query_offset": 1.5}),
+        (TypeError, {"query_offset": None}),
+        (RuntimeError, {"query_offset": 2**63 - 1}),
+        (TypeError, {"alibi_slopes": [0.5, 0.25]}),
+        (RuntimeError, {"alibi_slopes": torch.ones(2, dtype=torch.int64)}),
+        (RuntimeError, {"alibi_slopes": torch.ones(2, dtype=torch.complex64)}),
+        (TypeError, {"cu_seqlens_q": [0, 8]}),
+    ],
+    ids=str,
+)
+def test_wrong_places_are_named(error, options):
+    with pytest.raises(error, match=f"attention: {next(iter(options))}"):
+        attention(*tensors(1, 2, 8, 8), **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_far_slopes_in_half_precision_on_stock_torch(dtype):
+    call = [tensor.to(dtype) for tensor in tensors(1, 2, 5, 8, keys=40, grad=False)]
+    options = {"alibi_slopes": torch.tensor([0.5, 0.25]), "query_offset": 1000}
+    exact = attention(*(tensor.double() for tensor in call), **options)
+    torch.testing.assert_close(attention(*call, backend="torch", **options).double(), exact, rtol=0.03, atol=0.03)
 
 
 def test_a_step_of_decoding_does_not_depend_on_threads():

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
-from nnzoo_fast.front_door import STOCK, is_traceable, route
+from nnzoo_fast.front_door import STOCK, check_tensors, is_traceable, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.attention import cpu
 from nnzoo_fast.ops.attention.checks import check
@@ -67,6 +67,7 @@ def attention(
         [*, L, Ev], in the dtype of query, key and value.
 
     Raises:
+        TypeError: a `query_offset` that is no integer, slopes or starts that are no tensors.
         RuntimeError: shapes, dtypes, devices or options that don't fit together.
         IndexError: a tensor with fewer dimensions than it needs.
         ValueError: a `window` that is no pair of None or sizes.
@@ -76,7 +77,13 @@ def attention(
     if dropout_p > 0 and route([query, key, value]) is not STOCK:
         seed = new_seed(query.device)
     before, after = _bounds(window)
+    if not _is_whole(query_offset):
+        raise TypeError(f"attention: query_offset must be an int, got {query_offset!r}")
+    named = {"alibi_slopes": alibi_slopes, "cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
+    check_tensors("attention", **{name: tensor for name, tensor in named.items() if tensor is not None})
     if alibi_slopes is not None:
+        if is_traceable(alibi_slopes) and not alibi_slopes.is_floating_point():
+            raise RuntimeError(f"attention: alibi_slopes is {alibi_slopes.dtype}, expected floats")
         alibi_slopes = alibi_slopes.double()  # autocast would round them
     if cu_seqlens_k is None:
         cu_seqlens_k = cu_seqlens_q
@@ -92,7 +99,13 @@ def _bounds(window) -> tuple[int | None, int | None]:
         return None, None
     if not isinstance(window, (tuple, list)) or len(window) != 2:
         raise ValueError(f"attention: window must be (before, after), got {window!r}")
+    if not all(size is None or _is_whole(size) for size in window):
+        raise ValueError(f"attention: window must be (before, after), each None or an int, got {window!r}")
     return tuple(window)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) or hasattr(number, "__index__")  # integers of numpy and of a traced program too
 
 
 def scaled_dot_product_attention(

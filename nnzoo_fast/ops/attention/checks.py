@@ -5,6 +5,9 @@ import torch
 from nnzoo_fast.ops.attention.layout import leading_shape
 from nnzoo_fast.ops.attention.places import Places
 
+FARTHEST = 1 << 59
+"""Of `query_offset`: kernels add it to places, and to bounds of 2^60."""
+
 NAMES = ("query", "key", "value")
 
 
@@ -37,12 +40,12 @@ def _check_places(query, key, value, enable_gqa, places: Places):
     for name, size in (("window[0]", places.before), ("window[1]", places.after)):
         if size is not None and size < 0:
             raise ValueError(f"attention: {name} must be None or at least 0, got {size}")
+    if abs(places.query_offset) > FARTHEST:
+        raise RuntimeError(f"attention: query_offset must be at most 2^59 from 0, got {places.query_offset}")
     slopes = places.alibi_slopes
     if slopes is not None:
-        if not slopes.is_floating_point() or slopes.device != query.device:
-            raise RuntimeError(
-                f"attention: alibi_slopes is {slopes.dtype} on {slopes.device}, expected floats on {query.device}"
-            )
+        if slopes.device != query.device:
+            raise RuntimeError(f"attention: alibi_slopes is on {slopes.device}, expected query's {query.device}")
         if slopes.requires_grad and torch.is_grad_enabled():
             raise RuntimeError("attention: alibi_slopes gets no gradient: a learnt bias is an attn_mask")
         lead = leading_shape(query, key, value, enable_gqa)

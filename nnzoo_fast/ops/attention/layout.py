@@ -4,7 +4,7 @@ import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
-from nnzoo_fast.ops.attention.places import Places
+from nnzoo_fast.ops.attention.places import Places, checked_starts
 
 NO_MASK, BOOLEAN_MASK, ADDITIVE_MASK = range(3)
 """The codes of `enum class MaskKind` in csrc/ops/attention/attention.h."""
@@ -102,8 +102,8 @@ class Layout:
             torch.get_num_threads(),
             (
                 offset,
-                UNBOUNDED if before is None else before,
-                min(after, 0) if self.is_causal else after,
+                UNBOUNDED if before is None else min(before, UNBOUNDED),
+                min(after, 0) if self.is_causal else min(after, UNBOUNDED),
                 0 if self.starts is None else len(starts[0]) - 1,
             ),
         )
@@ -135,16 +135,3 @@ class Layout:
         """Whether there is no query: nothing to compute, no gradient."""
         batch, heads, _, queries, *_ = self.sizes
         return batch * heads * queries == 0
-
-
-def checked_starts(name: str, starts: torch.Tensor, total: int) -> torch.Tensor:
-    """`starts` as contiguous int64.
-
-    Raises:
-        RuntimeError: they don't rise from 0 to `total`.
-    """
-    starts = starts.long().contiguous()
-    values = starts.tolist()
-    if values[0] != 0 or values[-1] != total or any(a > b for a, b in zip(values, values[1:], strict=False)):
-        raise RuntimeError(f"attention: {name} must rise from 0 to {total}, got {values}")
-    return starts

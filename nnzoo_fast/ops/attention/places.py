@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nnzoo_fast.front_door import EAGER, route
+
 
 class Places(NamedTuple):
     """The last arguments of the operation's schema. Query i of a sequence stands at its key i + query_offset."""
@@ -33,11 +35,27 @@ def plain_places(*places) -> tuple[bool, str]:
     return True, ""
 
 
+def checked_starts(name: str, starts: Tensor, total: int) -> Tensor:
+    """`starts` as contiguous int64.
+
+    Raises:
+        RuntimeError: they don't rise from 0 to `total`.
+    """
+    starts = starts.long().contiguous()
+    values = starts.tolist()
+    if values[0] != 0 or values[-1] != total or any(a > b for a, b in zip(values, values[1:], strict=False)):
+        raise RuntimeError(f"attention: {name} must rise from 0 to {total}, got {values}")
+    return starts
+
+
 def distances(queries: int, keys: int, places: Places, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """int64 [L, S]: how many places each key is behind each query; bool [L, S]: of the same sequence, if packed."""
     query, key = (torch.arange(length, device=device) for length in (queries, keys))
     together = None
     if places.packed:
+        if device.type == "cpu" and route(places[4:]) is EAGER:  # else nobody may look at values
+            checked_starts("cu_seqlens_q", places.cu_seqlens_q, queries)
+            checked_starts("cu_seqlens_k", places.cu_seqlens_k, keys)
         starts_q, starts_k = places.cu_seqlens_q.long(), places.cu_seqlens_k.long()
         of_query = torch.searchsorted(starts_q[1:].contiguous(), query, right=True)
         of_key = torch.searchsorted(starts_k[1:].contiguous(), key, right=True)
@@ -72,8 +90,10 @@ def as_mask(query: Tensor, key: Tensor, attn_mask: Tensor | None, is_causal: boo
         shown = attn_mask if shown is None else attn_mask & shown
         attn_mask = None
     if places.alibi_slopes is not None:
-        sloped = bias(distance, places.alibi_slopes, query.dtype)
-        attn_mask = sloped if attn_mask is None else attn_mask.to(query.dtype) + sloped
+        # Half precision has no digits for distances. On CUDA torch's fused kernels want a mask of query's dtype.
+        wide = query.is_cpu and query.dtype in (torch.float16, torch.bfloat16)
+        sloped = bias(distance, places.alibi_slopes, torch.float32 if wide else query.dtype)
+        attn_mask = sloped if attn_mask is None else attn_mask.to(sloped.dtype) + sloped
     if attn_mask is None or shown is None:
         return shown if attn_mask is None else attn_mask
     return attn_mask.masked_fill(~shown, -torch.inf)
