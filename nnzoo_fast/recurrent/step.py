@@ -3,6 +3,9 @@
 import functools
 from collections.abc import Callable
 
+from torch.compiler import is_compiling
+
+from nnzoo_fast import _compat
 from nnzoo_fast.recurrent.family import Family, compute_dtype
 from nnzoo_fast.recurrent.layers import Backward, Direction, Forward, contiguous, split_bias, weight_gradients
 from nnzoo_fast.recurrent.weights import Weights
@@ -47,6 +50,16 @@ def check(family: Family, input, states, w_ih, w_hh, b_ih, b_hh) -> None:
             raise RuntimeError(f"{name}: {label} is {tensor.dtype}, expected input's {input.dtype}")
         if tensor.device != input.device:
             raise RuntimeError(f"{name}: {label} is on {tensor.device}, expected input's {input.device}")
+
+
+def stock_by(in_torch: Callable, reference: Callable) -> Callable:
+    """The `stock` of a cell: torch's function but under a transform, since vmap can't batch it or its gradients."""
+
+    def stock(*args):
+        transformed = not is_compiling() and _compat.transformed()
+        return reference(*args) if transformed else in_torch(*args)
+
+    return stock
 
 
 def flops(family: Family, *args) -> int:

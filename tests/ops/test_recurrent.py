@@ -139,6 +139,19 @@ def test_module_is_a_citizen(kind):
     torch.testing.assert_close(batched[0], layer(input)[0])
 
 
+@pytest.mark.parametrize("kind", ["GRU", "RNN", "LSTM"])
+def test_a_cell_has_gradients_per_sample(kind):
+    cell = getattr(nn, f"{kind}Cell")(4, 6, dtype=torch.float64)
+    weights, input = dict(cell.named_parameters()), torch.randn(3, 2, 4, dtype=torch.float64)
+
+    def loss(weights, input):
+        return sum(state.square().sum() for state in tree_leaves(torch.func.functional_call(cell, weights, (input,))))
+
+    found = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, input)
+    expected = [torch.func.grad(loss)(weights, one) for one in input]
+    torch.testing.assert_close(found, {name: torch.stack([one[name] for one in expected]) for name in weights})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_autocast_gives_the_dtypes_of_torch(kind):
     for name in (kind[:3], f"{kind[:3]}Cell"):

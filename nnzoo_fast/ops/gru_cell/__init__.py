@@ -51,10 +51,6 @@ def gru_cell(
     return operation(input, hx, w_ih, w_hh, b_ih, b_hh, backend=backend)
 
 
-def stock(input, hx, w_ih, w_hh, b_ih, b_hh):
-    return _VF.gru_cell(input, hx, w_ih, w_hh, b_ih, b_hh)
-
-
 def check(input, hx, w_ih, w_hh, b_ih, b_hh, *options):
     step.check(FAMILY, input, (hx,), w_ih, w_hh, b_ih, b_hh)
 
@@ -65,7 +61,7 @@ operation = Operation(
     ("h", "gates"),
     allocate=functools.partial(step.allocate, FAMILY),
     reference=reference,
-    stock=stock,
+    stock=step.stock_by(_VF.gru_cell, reference),
     table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
     check=check,
     keeps=functools.partial(step.keeps, FAMILY),

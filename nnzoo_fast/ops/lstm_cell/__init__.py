@@ -10,6 +10,7 @@ from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm_cell import cpu, step
 from nnzoo_fast.ops.lstm_cell.reference import reference
 from nnzoo_fast.recurrent.sequence import is_autocast
+from nnzoo_fast.recurrent.step import stock_by
 from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["lstm_cell", "operation", "reference"]
@@ -49,8 +50,8 @@ def lstm_cell(
     return operation(input, *hx, w_ih, w_hh, b_ih, b_hh, backend=backend)
 
 
-def stock(input, hx, cx, w_ih, w_hh, b_ih, b_hh):
-    return _VF.lstm_cell(input, (hx, cx), w_ih, w_hh, b_ih, b_hh)
+def _in_torch(input, hx, cx, *weights):
+    return _VF.lstm_cell(input, (hx, cx), *weights)
 
 
 def check(input, hx, cx, w_ih, w_hh, b_ih, b_hh):
@@ -64,7 +65,7 @@ operation = Operation(
     visible=2,
     allocate=step.allocate,
     reference=reference,
-    stock=stock,
+    stock=stock_by(_in_torch, reference),
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
         *cuda_rows("nnzoo_fast.ops.lstm_cell.cuda"),

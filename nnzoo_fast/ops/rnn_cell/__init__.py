@@ -52,7 +52,7 @@ def rnn_cell(
     return operation(input, hx, w_ih, w_hh, b_ih, b_hh, nonlinearity, backend=backend)
 
 
-def stock(input, hx, w_ih, w_hh, b_ih, b_hh, nonlinearity):
+def _in_torch(input, hx, w_ih, w_hh, b_ih, b_hh, nonlinearity):
     function = _VF.rnn_tanh_cell if nonlinearity == "tanh" else _VF.rnn_relu_cell
     return function(input, hx, w_ih, w_hh, b_ih, b_hh)
 
@@ -67,7 +67,7 @@ operation = Operation(
     ("h", "gates"),
     allocate=functools.partial(step.allocate, FAMILY),
     reference=reference,
-    stock=stock,
+    stock=step.stock_by(_in_torch, reference),
     table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
     check=check,
     keeps=functools.partial(step.keeps, FAMILY),
