@@ -394,6 +394,18 @@ def test_wrong_places_are_named(error, options):
         attention(*tensors(1, 2, 8, 8), **options)
 
 
+@pytest.mark.parametrize("name", _extension._C.isas() if _extension._C else [])
+@pytest.mark.parametrize("queries", [1, 9])
+def test_windows_around_far_places_are_exact(name, queries, isa):
+    """2^25 and its neighbours are one float32."""
+    isa(name)
+    call = tensors(1, 1, queries, 8, keys=12, grad=False)
+    for offset, window in ((2**25 + 1, (2**25 - 3, None)), (-(2**25) - 1, (None, 2**25 - 3)), (5, (2**63 - 1, 2**62))):
+        options = {"query_offset": offset, "window": window}
+        found = attention(*call, backend="cpu", **options)
+        torch.testing.assert_close(found, attention(*call, backend="reference", **options))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_far_slopes_in_half_precision_on_stock_torch(dtype):
     call = [tensor.to(dtype) for tensor in tensors(1, 2, 5, 8, keys=40, grad=False)]

@@ -178,14 +178,14 @@ class ScoreTile {
     return any != 0;
   }
 
-  // Applies change(keys_past, lane, score) to the scores of keys [from, from + n): a key is that of the place of query
-  // lane 0 plus `keys_past`.
+  // Applies change(keys_past, lane, score) to the scores of keys [from, from + n): a key is `zero` plus `keys_past`.
   template <class Change>
-  NNZOO_INLINE void for_each_place(std::int64_t from, std::int64_t n, T* scores, const Change& change) const {
+  NNZOO_INLINE void for_each_place(std::int64_t from, std::int64_t n, std::int64_t zero, T* scores,
+                                   const Change& change) const {
     alignas(64) T lane[W];
     for (int i = 0; i < W; ++i) lane[i] = T(i);
     for (std::int64_t k = 0; k < n; ++k) {
-      const Vec<T> past = Vec<T>::set(static_cast<T>(from + k - tile_.diagonal));
+      const Vec<T> past = Vec<T>::set(static_cast<T>(from + k - zero));
       for (int j = 0; j < W; j += width) {
         T* const score = scores + k * W + j;
         change(past, Vec<T>::load(lane + j), Vec<T>::load(score)).store(score);
@@ -193,25 +193,26 @@ class ScoreTile {
     }
   }
 
+  // What lane 0 sees of either end is taken off as an integer: a place may have more digits than T.
   void hide_later_keys(std::int64_t begin, std::int64_t n, T* scores) const {
-    const std::int64_t first_hidden = tile_.diagonal + in_.after + 1, skipped = first_hidden - begin;
+    const std::int64_t last_shown = tile_.diagonal + in_.after, skipped = last_shown + 1 - begin;
     const std::int64_t from = skipped > 0 ? skipped : 0;
-    const Vec<T> hidden = Vec<T>::set(-infinity<T>), after = Vec<T>::set(static_cast<T>(in_.after));
-    for_each_place(begin + from, n - from, scores + from * W,
-                   [&](Vec<T> past, Vec<T> lane, Vec<T> score) { return select(lane < past - after, hidden, score); });
+    const Vec<T> hidden = Vec<T>::set(-infinity<T>);
+    for_each_place(begin + from, n - from, last_shown, scores + from * W,
+                   [&](Vec<T> past, Vec<T> lane, Vec<T> score) { return select(lane < past, hidden, score); });
   }
 
   void hide_earlier_keys(std::int64_t begin, std::int64_t n, T* scores) const {
-    const std::int64_t all_visible = tile_.diagonal + count_ - 1 - in_.before, touched = all_visible - begin;
-    const Vec<T> hidden = Vec<T>::set(-infinity<T>), before = Vec<T>::set(static_cast<T>(in_.before));
-    for_each_place(begin, touched < n ? touched : n, scores,
-                   [&](Vec<T> past, Vec<T> lane, Vec<T> score) { return select(past + before < lane, hidden, score); });
+    const std::int64_t first_shown = tile_.diagonal - in_.before, touched = first_shown + count_ - 1 - begin;
+    const Vec<T> hidden = Vec<T>::set(-infinity<T>);
+    for_each_place(begin, touched < n ? touched : n, first_shown, scores,
+                   [&](Vec<T> past, Vec<T> lane, Vec<T> score) { return select(past < lane, hidden, score); });
   }
 
   void add_slopes(std::int64_t begin, std::int64_t n, T* scores) const {
     const std::int64_t place = head_.batch * in_.slope_stride[0] + head_.head * in_.slope_stride[1];
     const Vec<T> slope = Vec<T>::set(-static_cast<const T*>(in_.slopes)[place]);
-    for_each_place(begin, n, scores, [&](Vec<T> past, Vec<T> lane, Vec<T> score) {
+    for_each_place(begin, n, tile_.diagonal, scores, [&](Vec<T> past, Vec<T> lane, Vec<T> score) {
       const Vec<T> distance = past - lane;
       return fma(slope, max(distance, neg(distance)), score);
     });
