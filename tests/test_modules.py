@@ -195,16 +195,23 @@ def test_function_equals_stock(name, dtype, backend, reached):
 def _differences(ours, stock, sample, dtype, ill_conditioned=False):
     call = Call((sample.input, *sample.args), sample.kwargs)
     found, rival, truth = _function_results(ours, call), _function_results(stock, call), _truth(stock, call)
-    drawn = []
-    for near in neighbours(call, dtype, 8) if ill_conditioned else ():
-        drawn.append(layers.errors(_function_results(stock, near), _truth(stock, near)))
     length = max(tensor.numel() for tensor in call.tensors())
-    problems = []
-    allowances = allowed_errors(layers.errors(rival, truth), dtype, max(length, 64), drawn)
-    for value, theirs, error, allowed in zip(found, rival, layers.errors(found, truth), allowances, strict=True):
-        if value.dtype != theirs.dtype or not error.within(allowed):
-            problems.append(f"{error}, allowed {allowed}")
-    return problems
+    usual = layers.errors(rival, truth)
+
+    def problems(drawn=()):
+        allowances = allowed_errors(usual, dtype, max(length, 64), drawn)
+        compared = zip(found, rival, layers.errors(found, truth), allowances, strict=True)
+        return [
+            f"{error}, allowed {allowed}"
+            for value, theirs, error, allowed in compared
+            if value.dtype != theirs.dtype or not error.within(allowed)
+        ]
+
+    if not (ill_conditioned and problems()):
+        return problems()
+    return problems(
+        [layers.errors(_function_results(stock, near), _truth(stock, near)) for near in neighbours(call, dtype)]
+    )
 
 
 def _truth(stock, call):

@@ -457,3 +457,20 @@ def test_places_compile_in_one_graph():
 
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(query, key, value), function(query, key, value))
+
+
+@pytest.mark.parametrize("name", ["decode-S300", "few-queries", "few-queries-bool-mask", "L1-S1-E1", "no-keys"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_few_queries_without_gradients(name, dtype, isa):
+    """The kernel of decoding, which calls that want gradients don't run on."""
+    from nnzoo_fast.ops.attention.spec import SPEC
+
+    sample = next(sample for sample in SPEC.samples if sample.id == name)
+    call = sample.make(Maker(dtype, grad=False))
+    with nnzoo_fast.backend("reference"):
+        exact = call.as_dtype(torch.float64).run(attention)
+    allowed = allowed_error(Error.of(call.run(SPEC.stock), exact), dtype, 600)
+    for level in _extension._C.isas():
+        isa(level)
+        with nnzoo_fast.backend("cpu"):
+            assert Error.of(call.run(attention), exact).within(allowed)

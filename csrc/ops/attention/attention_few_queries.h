@@ -13,8 +13,11 @@ constexpr std::int64_t most_few_queries = 4;
 // Keys of a task. It does not depend on the number of threads, so neither do the results.
 constexpr std::int64_t keys_per_task = 512;
 
-inline bool few_queries(const AttentionInputs& in) {
-  return in.queries <= most_few_queries && in.dropout_p == 0 && !in.query_starts;
+// Not where gradients are wanted: backward computes the scores again, feature after feature, and where a weight is
+// nearly 1 it needs those very bits (README.md).
+inline bool few_queries(const AttentionForward& args) {
+  const AttentionInputs& in = args.inputs;
+  return in.queries <= most_few_queries && !args.statistics && in.dropout_p == 0 && !in.query_starts;
 }
 
 // scores[k] = keys[k] . query, `query` being padded with zeros to whole vectors.
@@ -160,7 +163,7 @@ class QueryRow {
   std::int64_t query_, place_;
 };
 
-// Adds up the parts of one query, `stride` apart, and writes its output and statistics.
+// Adds up the parts of one query, `stride` apart, and writes its output.
 template <class S, class T>
 void combine_keys(const AttentionForward& args, T* parts, std::int64_t count, std::int64_t stride, std::int64_t row) {
   const AttentionInputs& in = args.inputs;
@@ -176,8 +179,7 @@ void combine_keys(const AttentionForward& args, T* parts, std::int64_t count, st
     part[0] = factor[0];
     sum += factor[0] * part[1];
   }
-  const bool blind = sum == T(0);
-  const Vec<T> inverse = Vec<T>::set(blind ? T(0) : T(1) / sum);
+  const Vec<T> inverse = Vec<T>::set(sum == T(0) ? T(0) : T(1) / sum);
   for_each_vector<T>(in.value_dim, [&](std::int64_t d, int lanes) {
     Vec<T> total = Vec<T>::zero();
     for (std::int64_t c = 0; c < count; ++c) {
@@ -185,12 +187,6 @@ void combine_keys(const AttentionForward& args, T* parts, std::int64_t count, st
     }
     (total * inverse).store(static_cast<S*>(args.output) + row * in.value_dim + d, lanes);
   });
-  if (!args.statistics) return;
-  alignas(64) T log_of_sum[Vec<T>::width];
-  log(Vec<T>::set(sum)).store(log_of_sum);
-  T* const kept = static_cast<T*>(args.statistics);
-  kept[row] = blind ? infinity<T> : top;
-  kept[in.batch * in.heads * in.queries + row] = blind ? T(0) : log_of_sum[0];
 }
 
 template <class S>

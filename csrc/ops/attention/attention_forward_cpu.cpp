@@ -111,7 +111,7 @@ void attention_forward(const AttentionForward& args) {
   dispatch_dtype(in.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
     using T = Compute<S>;
-    if (few_queries(in)) return forward_few_queries<S>(args);
+    if (few_queries(args)) return forward_few_queries<S>(args);
     Scratch scratch;
     const QueryTiles tiles(in, Tile<T>::columns, scratch);
     // With a causal mask the last tiles see the most keys: they go first, so that the threads end together.
