@@ -12,6 +12,20 @@ State = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 """h, or the tuple of h and c."""
 
 
+def two_states(name: str, hx: State) -> tuple[torch.Tensor, torch.Tensor]:
+    """h and c.
+
+    Raises:
+        TypeError: `hx` is no tuple.
+        RuntimeError: it has another number of tensors.
+    """
+    if not isinstance(hx, (tuple, list)):
+        raise TypeError(f"{name}: hx must be the tuple of h and c, got a {type(hx).__name__}")
+    if len(hx) != 2:
+        raise RuntimeError(f"{name}: hx must be the tuple of h and c, got {len(hx)} of them")
+    return tuple(hx)
+
+
 class _Recurrent(torch.nn.RNNBase):
     """What the sequence layers share.
 
@@ -91,7 +105,7 @@ class _Recurrent(torch.nn.RNNBase):
         return self._joined([state.index_select(1, permutation) for state in self._parts(hx)])
 
     def _parts(self, hx: State) -> tuple[torch.Tensor, ...]:
-        return tuple(hx) if self._states == 2 else (hx,)
+        return two_states(self._kind, hx) if self._states == 2 else (hx,)
 
     def _joined(self, states) -> State:
         return tuple(states) if self._states == 2 else states[0]
@@ -171,7 +185,7 @@ def _cell(layer: torch.nn.RNNCellBase, operation, input, hx: State | None, count
     name = type(layer).__name__
     if input.dim() not in (1, 2):
         raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
-    states = () if hx is None else hx if count == 2 else (hx,)
+    states = () if hx is None else two_states(name, hx) if count == 2 else (hx,)
     for index, state in enumerate(states):
         if state.dim() not in (1, 2):
             label = f"hx[{index}]" if count == 2 else "hidden"

@@ -356,6 +356,17 @@ def test_modules_raise_what_torch_raises(shape, states):
     assert type(raised[0]) is type(raised[1])
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "LSTMCell"])
+@pytest.mark.parametrize(
+    ("error", "count"), [(TypeError, None), (RuntimeError, 0), (RuntimeError, 1), (RuntimeError, 3)]
+)
+def test_hx_must_be_h_and_c(kind, error, count):
+    state = torch.zeros(*[1] * (kind == "LSTM"), 2, 6)
+    hx = state if count is None else (state,) * count
+    with pytest.raises(error, match=f"{kind}: hx must be the tuple of h and c"):
+        getattr(nn, kind)(4, 6)(torch.randn(*[5] * (kind == "LSTM"), 2, 4), hx)
+
+
 def test_wrong_dtype_raises_what_torch_raises():
     for cls in (nn.LSTM, torch.nn.LSTM):
         with pytest.raises(ValueError, match="RNN input dtype"):
