@@ -9,27 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
+from nnzoo_fast.cuemu import red_zones
+
 ROOT = Path(__file__).resolve().parent.parent
 CHECKER = ROOT / "csrc/cuemu/check"
 CXX = next(filter(shutil.which, ("g++", "c++")), None)
 FLAGS = "-std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown-pragmas -DNNZOO_CUEMU -pthread".split()
 
 
-def build(directory, kernels, include=()):
-    """Links `kernels`, instrumented, with the emulator and the checker, which are not; returns the library's path."""
-    runtime = [*(ROOT / "csrc/cuemu").glob("*.cpp"), *CHECKER.glob("*.cpp")]
+def build(directory, runtime, kernels, include=()):
+    """Links `kernels`, instrumented, with the emulator's and the checker's objects; returns the library's path."""
     compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]
     paths = [f"-I{ROOT / 'csrc'}", *(f"-I{path}" for path in include)]
 
     def compile_one(source):
-        mode = ["-x", "c++", f"@{CHECKER / 'flags'}"] if source in kernels else ["-O2"]
-        target = directory / f"{source.parent.parent.name}-{source.parent.name}-{source.name}.o"
-        command = [*compiler, *FLAGS, *paths, *mode, "-c", str(source), "-o", str(target)]
-        subprocess.run(command, check=True, cwd=ROOT)
+        target = directory / f"{source.name}.o"
+        mode = ["-x", "c++", f"@{CHECKER / 'flags'}"]
+        assembly = target.with_suffix(".s")
+        subprocess.run([*compiler, *FLAGS, *paths, *mode, "-S", source, "-o", assembly], check=True, cwd=ROOT)
+        assembly.write_text(red_zones.apart(assembly.read_text()))
+        subprocess.run([CXX, "-c", assembly, "-o", target], check=True)
         return str(target)
 
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_one, [*runtime, *kernels]))
+        objects = [*map(str, runtime), *pool.map(compile_one, kernels)]
     path = Path(directory) / "libchecked.so"
     subprocess.run([CXX, "-shared", "-pthread", *objects, "-o", str(path)], check=True)
     return path

@@ -4,6 +4,7 @@ import re
 import sys
 
 import checked
+import emulator
 import numpy as np
 import pytest
 
@@ -37,13 +38,19 @@ BUGS = [name for name, expected in CASES.items() if expected]
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("checked")
-    return checked.Library(checked.build(directory, sorted(FOLDER.glob("*.cu")), [FOLDER, FOLDER.parent]))
+    directory = emulator.shared_folder(tmp_path_factory) / "checked"
+    runtime = emulator.runtime_objects(tmp_path_factory)
+    with emulator.alone(directory):
+        path = directory / "libchecked.so"
+        if not path.exists():
+            checked.build(directory, runtime, sorted(FOLDER.glob("*.cu")), [FOLDER, FOLDER.parent])
+    return checked.Library(path)
 
 
 @pytest.fixture(params=ORDERS)
 def order(request, monkeypatch):
     monkeypatch.setenv("CUEMU_ORDER", request.param)
+    monkeypatch.setenv("CUEMU_SPIN_SECONDS", "1")
     return request.param
 
 

@@ -194,7 +194,9 @@ __device__ __forceinline__ void tensor_copy_to_global(const CUtensorMap* map, co
 // By every thread that has written to shared memory, before the barrier after which one of them starts a copy from
 // there.
 __device__ __forceinline__ void bulk_copy_fence() {
-#ifndef NNZOO_CUEMU
+#ifdef NNZOO_CUEMU
+  cuemu::proxy_fence();
+#else
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }

@@ -97,6 +97,7 @@ struct Thread {
   const WarpOp* op;
   const Condition* condition;
   Site site;
+  const void* pc;          // of a thread that spins on a load, or nullptr
   unsigned arrived_phase;  // of the cluster's barrier, while `has_arrived`
   bool has_arrived;
 };
@@ -137,7 +138,8 @@ class Block {
   void named_barrier(unsigned id, unsigned threads, bool waits, Site site);
   void wait_until(const Condition& condition, void* frame, Site site);
   unsigned converge(Site site);
-  void spin(Site site);
+  void spin(Site site, const void* pc = nullptr);
+  void spin(const void* pc) { spin({"a loop of loads", 0}, pc); }
   // `operation` is done when nobody can go on without it.
   void defer(std::function<void()> operation);
   [[noreturn]] void fail(const std::string& message, Site site = {}, Fault fault = Fault::other);

@@ -183,10 +183,11 @@ bool Block::release_converged() {
 
 bool Block::find_own_work() { return wake_conditions() || do_deferred() || release_converged(); }
 
-void Block::spin(Site site) {
+void Block::spin(Site site, const void* pc) {
   Thread& thread = *current_;
   thread.state = State::spinning;
   thread.site = site;
+  thread.pc = pc;
   enqueue(thread);
   if (++spins_in_a_row_ > queue_length_) {
     // Every ready thread has had its turn and only spins.
@@ -207,9 +208,15 @@ bool SpinClock::expired(std::uint64_t events) {
 }
 
 void Block::tell_deadlock(const std::string& message) {
-  for (unsigned i = 0; i < thread_count_; ++i)
-    if (threads_[i].state != State::ready && threads_[i].state != State::returned)
-      observer->finds(Fault::deadlock, message, threads_[i].site);
+  for (unsigned i = 0; i < thread_count_; ++i) {
+    const Thread& thread = threads_[i];
+    if (thread.state == State::ready || thread.state == State::returned) continue;
+    if (thread.state == State::spinning && thread.pc) {
+      observer->finds(Fault::deadlock, message, thread.pc);
+    } else {
+      observer->finds(Fault::deadlock, message, thread.site);
+    }
+  }
 }
 
 OperationQueue& Block::bulk_copies() {

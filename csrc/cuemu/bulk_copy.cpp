@@ -199,6 +199,10 @@ void tensor_copy_to_global(const CUtensorMap* map, const int* coordinates, int r
       [=] { copy([](char* to, const char* place, unsigned size) { std::memcpy(to, place, size); }); }, site);
 }
 
+void proxy_fence() {
+  if (observer) observer->proxy_fence();
+}
+
 void commit_bulk_copies() { current_block->bulk_copies().commit(); }
 void wait_bulk_copies(unsigned groups_left) { current_block->bulk_copies().wait(groups_left); }
 

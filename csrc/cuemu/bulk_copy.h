@@ -24,6 +24,10 @@ void tensor_copy_to_shared(void* shared, const CUtensorMap* map, const int* coor
                            std::uint64_t* barrier, unsigned blocks, Site site);
 void tensor_copy_to_global(const CUtensorMap* map, const int* coordinates, int rank, const void* shared, Site site);
 
+// `fence.proxy.async`: what this thread has written, or seen of others, is there for bulk copies and wgmma that are
+// ordered after the fence.
+void proxy_fence();
+
 void commit_bulk_copies();
 void wait_bulk_copies(unsigned groups_left);
 

@@ -51,6 +51,7 @@ cudaError_t remember(cudaError_t error);
 const char* kernel_symbol(const void* kernel);
 // What a launch of `kernel` may ask for; set by cudaFuncSetAttribute.
 std::size_t allowed_shared_bytes(const void* kernel);
+std::size_t largest_allowed_shared_bytes();
 cudaError_t set_function_attribute(const void* kernel, cudaFuncAttribute attribute, int value);
 cudaError_t occupancy(int* blocks, int threads, std::size_t shared_bytes);
 cudaError_t copy_symbol(void* to, const void* from, std::size_t bytes, std::size_t symbol_bytes, std::size_t offset);

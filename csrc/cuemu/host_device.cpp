@@ -35,6 +35,13 @@ std::size_t allowed_shared_bytes(const void* kernel) {
   return found == asked_shared_bytes().end() ? kSharedPerBlockUnasked : found->second;
 }
 
+std::size_t largest_allowed_shared_bytes() {
+  std::lock_guard<std::mutex> lock(mutex);
+  std::size_t largest = kSharedPerBlockUnasked;
+  for (auto& [kernel, bytes] : asked_shared_bytes()) largest = bytes > largest ? bytes : largest;
+  return largest;
+}
+
 cudaError_t set_function_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
   if (value < 0 || static_cast<std::size_t>(value) > kSharedPerBlock) return remember(cudaErrorInvalidValue);

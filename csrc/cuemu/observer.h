@@ -30,6 +30,9 @@ class Observer {
   virtual void releases(const void* object) = 0;
   virtual void acquires(const void* object) = 0;
 
+  // `fence.proxy.async`: what the caller has done and seen is there for the asynchronous engines.
+  virtual void proxy_fence() = 0;
+
   // Memory that the emulator touches on behalf of the caller.
   virtual void memory_access(const void* address, unsigned bytes, bool is_store, Site site) = 0;
   virtual void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) = 0;
@@ -53,6 +56,8 @@ class Observer {
   virtual void race_is_meant(const void* address, std::size_t bytes) = 0;
   // Something is wrong at `site`. It is the caller's fault if there is one.
   virtual void finds(Fault fault, const std::string& message, Site site) = 0;
+  // The same at an instruction.
+  virtual void finds(Fault fault, const std::string& message, const void* pc) = 0;
 };
 
 // A barrier that is used again is another object in every second phase: who leaves it has not seen what others, ahead

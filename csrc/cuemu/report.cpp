@@ -39,7 +39,7 @@ std::string what(const Thread& thread) {
     case State::converging:
       return "wait for the other lanes of their warp " + describe(thread.site);
     case State::spinning:
-      return "spin " + describe(thread.site);
+      return thread.pc ? "spin in a loop of loads" : "spin " + describe(thread.site);
     default:
       return "are ready to run";
   }

@@ -224,6 +224,10 @@ void wgmma_wait(unsigned groups_left, Site site) {
     warpgroup[i].done += due;
     operations.erase(operations.begin(), operations.begin() + static_cast<std::ptrdiff_t>(due));
   }
+  // Whoever has waited knows that the operands have been read: one thread may then hand their memory back for all.
+  if (!observer) return;
+  if (due > 0) observer->releases(warpgroup);
+  observer->acquires(warpgroup);
 }
 
 }  // namespace cuemu

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnzoo_fast.cuemu import cache, compiler
+from nnzoo_fast.cuemu import cache, compiler, red_zones
 from nnzoo_fast.cuemu.errors import CompileError, UsageError
 from nnzoo_fast.cuemu.rewrite import MAIN, Kernel, Rewritten, rewrite
 
@@ -87,8 +87,12 @@ def _compile(source: Source, text: str, kernel: str | None, checked: bool, folde
         except CompileError as error:
             raise CompileError(_as_given(str(error), source.path)) from None
         raise
+    assembly = folder / "program.s"
     try:
-        compiler.run(*command, "-x", "c++-cpp-output", "-c", generated, "-o", folder / "program.o")
+        compiler.run(*command, "-x", "c++-cpp-output", "-S", generated, "-o", assembly)
+        if checked:
+            assembly.write_text(red_zones.apart(assembly.read_text()))
+        compiler.run(*compiler.compiler(), "-c", assembly, "-o", folder / "program.o")
     except CompileError as error:
         _blame_name(str(error), kernel, rewritten.kernels)
         raise CompileError(_as_given(str(error), source.path)) from None
@@ -98,7 +102,8 @@ def _compile(source: Source, text: str, kernel: str | None, checked: bool, folde
         compiler.run(*compiler.compiler(), "-pthread", *objects, "-ldl", "-o", folder / "program")
     except CompileError as error:
         raise CompileError(_as_given(str(error), source.path)) from None
-    (folder / "program.o").unlink()
+    for made in (assembly, folder / "program.o"):
+        made.unlink()
 
 
 def _words(text: str) -> dict[str, str]:
@@ -117,7 +122,18 @@ def _entry(path: Path, kernel: str | None, rewritten: Rewritten) -> str:
         found, name = _resolve(path, kernel, rewritten.kernels)
         texts = f"{json.dumps(kernel)}, {json.dumps(f'{kernel}({found.parameters})')}"
         call = f"::cuemu::command::run_kernel([] {{ ::cuemu::command::call({texts}, &{name}); }})"
-    return f'# 1 "{_ENTRY}"\nint main([[maybe_unused]] int count, [[maybe_unused]] char** words) {{ return {call}; }}\n'
+    main = f"int main([[maybe_unused]] int count, [[maybe_unused]] char** words) {{ return {call}; }}"
+    return f'# 1 "{_ENTRY}"\n{_clusters(rewritten.kernels)}{main}\n'
+
+
+def _clusters(kernels: tuple[Kernel, ...]) -> str:
+    """The registration of the kernels that have __cluster_dims__."""
+    sizes = [f"{{{json.dumps(kernel.name)}, dim3({kernel.cluster})}}" for kernel in kernels if kernel.cluster]
+    if not sizes:
+        return ""
+    name = "::cuemu::command::ClusterDims cuemu_clusters_of_the_file[]"
+    register = f"::cuemu::command::Clusters cuemu_clusters(cuemu_clusters_of_the_file, {len(sizes)})"
+    return f"static const {name} = {{{', '.join(sizes)}}}; static const {register}; "
 
 
 def _resolve(path: Path, wanted: str, kernels: tuple[Kernel, ...]) -> tuple[Kernel, str]:

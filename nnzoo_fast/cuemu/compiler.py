@@ -15,7 +15,7 @@ from nnzoo_fast.cuemu import cache
 from nnzoo_fast.cuemu.errors import CompileError, UsageError
 
 LANGUAGE = ["-std=c++17", "-DNNZOO_CUEMU", "-Wno-unknown-pragmas"]
-_RUNTIME_FLAGS = [*LANGUAGE, "-O2", "-g1", "-pthread"]
+_RUNTIME_FLAGS = [*LANGUAGE, "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-pthread"]
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from nnzoo_fast.cuemu import arguments, build
 from nnzoo_fast.cuemu.arguments import Array, Number
 from nnzoo_fast.cuemu.errors import UsageError
 from nnzoo_fast.cuemu.report import Report, merged, with_files
-from nnzoo_fast.cuemu.run import Process
+from nnzoo_fast.cuemu.run import NOT_DONE, Process
 from nnzoo_fast.cuemu.shape import Shape, parse
 
 # What is right is right in every schedule; what is wrong may show in one only.
@@ -113,6 +113,8 @@ class Job:
                 results.append(process.kernel_once(self.shape, self.arguments))
             else:
                 results.append(process.main_function(self.words))
+            if any(finding.message.startswith(NOT_DONE) for finding in results[-1].report.findings):
+                break
         report = with_files(merged(result.report for result in results), self.source.shown)
         return Done(report, results[0].arrays, next((result.status for result in results if result.status), 0))
 

@@ -26,6 +26,7 @@ class Kernel:
     template: str
     file: str
     line: int
+    cluster: str = ""  # what stands in the parentheses of __cluster_dims__
 
     def __str__(self) -> str:
         return f"{self.template} {self.name}({self.parameters})".lstrip()
@@ -54,29 +55,44 @@ def rewrite(preprocessed: str, opaque: Callable[[str], bool], words: dict[str, s
         texts = {token.text for token in piece.head}
         if piece.body is None and "__shared__" in texts:
             _shared(piece, file_scope)
-        elif piece.body and "__global__" in texts:
-            kernels += filter(None, [_kernel(piece)])
+        elif "__global__" in texts:
+            cluster = _cluster(piece.head)
+            if piece.body:
+                kernels += filter(None, [_kernel(piece, cluster)])
         elif piece.body and piece.at_namespace_level and not piece.scopes and _is_main(piece):
             has_main = True
         if piece.body and file_scope and texts & {"__global__", "__device__"}:
             _bring_in(piece, file_scope)
-    _launches(code)
+    _launches(code, kernels)
     for token in code:
         if token.kind == "name" and token.text in words:
             token.text = words[token.text]
     return Rewritten("".join(token.text for token in tokens), tuple(kernels), has_main)
 
 
-def _kernel(piece: scopes.Piece) -> Kernel | None:
+def _cluster(head: list[Token]) -> str:
+    """Takes `__cluster_dims__(...)` out of a kernel's head; what stands in it."""
+    place = next((place for place, token in enumerate(head) if token.text == "__cluster_dims__"), None)
+    if place is None:
+        return ""
+    end = scopes.matching(head, place + 1)
+    size = _plain(head[place + 2 : end])
+    for token in head[place : end + 1]:
+        token.text = ""
+    return size
+
+
+def _kernel(piece: scopes.Piece, cluster: str) -> Kernel | None:
     """None for a specialisation: its template has been found before."""
     head = scopes.without_template_header(piece.head)
     template = _plain(piece.head[: len(piece.head) - len(head)])
+    head = [token for token in head if token.text]
     place = _name_place(head)
     if place is None or template.endswith("<>"):
         return None
     end = scopes.matching(head, place + 1)
     name = "::".join([*piece.scopes, head[place].text])
-    return Kernel(name, _plain(head[place + 2 : end]), template, head[place].file, head[place].line)
+    return Kernel(name, _plain(head[place + 2 : end]), template, head[place].file, head[place].line, cluster)
 
 
 def _name_place(head: list[Token]) -> int | None:
@@ -160,8 +176,8 @@ def _bring_in(piece: scopes.Piece, file_scope: dict[str, str]) -> None:
         piece.body[-1].text += "}"
 
 
-def _launches(code: list[Token]) -> None:
-    """`f<<<shape>>>(arguments)` becomes `Launch("f", Shape(shape))(a lambda that calls f)(arguments)`."""
+def _launches(code: list[Token], kernels: list[Kernel]) -> None:
+    """`f<<<shape>>>(arguments)` becomes `Launch("f", Shape(shape), &f)(a lambda that calls f)(arguments)`."""
     for place in range(1, len(code) - 1):
         opening = code[place].text == "<<" and code[place + 1].text == "<" and code[place - 1].text != "operator"
         if not opening:
@@ -179,8 +195,15 @@ def _launches(code: list[Token]) -> None:
                 token.text = "nullptr"
         literal = callee.replace("\\", "\\\\").replace('"', '\\"')
         code[place].text, code[place + 1].text = f'::cuemu::command::Launch("{literal}", ::cuemu::command::Shape(', ""
-        code[close].text = "))"
+        code[close].text = f"), {_address(callee, kernels)})"
         code[close + 1].text = f"([&](auto... cuemu_arguments) {{ {callee}(cuemu_arguments...); }})"
+
+
+def _address(callee: str, kernels: list[Kernel]) -> str:
+    """Of the kernel, where its name says which one it is: a template's arguments may follow from the call."""
+    known = [kernel for kernel in kernels if kernel.name.split("::")[-1] == callee.split("::")[-1]]
+    unique = len(known) == 1 and not known[0].template
+    return f"reinterpret_cast<const void*>(&{callee})" if unique else "nullptr"
 
 
 def _closing(code: list[Token], place: int) -> int | None:

@@ -24,6 +24,11 @@ from nnzoo_fast.cuemu.errors import UsageError
 from nnzoo_fast.cuemu.report import Finding, Report
 from nnzoo_fast.cuemu.shape import Shape
 
+NOT_DONE = "not done"  # how the message begins of a program that was stopped
+_GRACE_SECONDS = 5.0
+_SPIN_SECONDS = 30  # what CUEMU_SPIN_SECONDS is by itself
+_LONGEST_TIMER = 1e6
+
 
 @dataclass(frozen=True)
 class Result:
@@ -49,7 +54,7 @@ class Process:
         """One launch. The arguments stay as they are.
 
         Raises:
-            UsageError: the arguments don't fit the kernel, or it takes too long.
+            UsageError: the arguments don't fit the kernel.
         """
         with tempfile.TemporaryDirectory(prefix="nnzoo-cuemu-") as folder:
             paths = [Path(folder, f"{place}.bin") for place in range(len(arguments))]
@@ -70,16 +75,19 @@ class Process:
     def _run(self, folder: Path, entries: list[str], words: Sequence[str]) -> tuple[Report, int]:
         outcome, request = folder / "outcome", folder / "request"
         mode = "check" if self.checked else "run"
-        request.write_text("\n".join([f"report\t{outcome}", f"mode\t{mode}", *entries, ""]), errors="surrogateescape")
+        entries = [f"report\t{outcome}", f"mode\t{mode}", *entries]
+        if self.timeout is not None and self.timeout < _LONGEST_TIMER:
+            entries.append(f"timeout\t{max(1, round(1000 * self.timeout))}")
+        request.write_text("\n".join([*entries, ""]), errors="surrogateescape")
         environment = {**os.environ, "CUEMU_REQUEST": str(request), "CUEMU_ORDER": self.order}
+        if self.timeout is not None and self.timeout < 2 * _SPIN_SECONDS:  # the emulator's own report says more
+            environment.setdefault("CUEMU_SPIN_SECONDS", str(max(1, int(self.timeout / 2))))
         try:
             streams = dict(zip(("stdin", "stdout", "stderr"), (subprocess.DEVNULL, *self.streams), strict=True))
-            done = subprocess.run([self.program, *words], env=environment, timeout=self.timeout, **streams)
-        except subprocess.TimeoutExpired:
-            raise UsageError(
-                f"not done after {self.timeout:g} s: a thread may spin on what another thread has yet to do, which may "
-                "never end here (csrc/cuemu/README.md); --timeout gives more time"
-            ) from None
+            patience = None if self.timeout is None else self.timeout + _GRACE_SECONDS
+            done = subprocess.run([self.program, *words], env=environment, timeout=patience, **streams)
+        except subprocess.TimeoutExpired:  # the program has changed its signals
+            return Report([Finding("deadlock", "", 0, self._endless, self.kernel)]), 0
         word, _, text = outcome.read_text(errors="replace").partition("\n") if outcome.exists() else ("", "", "")
         return self._report(word, text, done.returncode), done.returncode
 
@@ -100,10 +108,20 @@ class Process:
         hint = ": a stack has 64 KB, and a kernel with large arrays or recursion needs more" if status == -11 else ""
         return Report([Finding(reports.FAILED, "", 0, f"the program ended with {name}{hint}", self.kernel)])
 
+    @property
+    def _endless(self) -> str:
+        return (
+            f"{NOT_DONE} after {self.timeout:g} s: a thread may spin on what another thread has yet to do, which may "
+            "never end here (csrc/cuemu/README.md); --timeout gives more time"
+        )
+
     def _crash(self, text: str) -> Finding:
         number, counter, address, *indices, where = text.split("\t")
         block, thread = ([int(index) for index in part] for part in (indices[:3], indices[3:]))
         file, line = _source_line(self.program, counter)
+        if int(number) == signal.SIGALRM:
+            kind = "deadlock" if where == "in a kernel" else reports.FAILED
+            return Finding(kind, file, line, f"{self._endless}; it is {where}", self.kernel, 1, block, thread)
         if int(number) in (signal.SIGSEGV, signal.SIGBUS):
             kind, message = "out_of_bounds", f"access to address 0x{address}" + (f", {where}" if where else "")
         else:

@@ -1,7 +1,6 @@
-import fcntl
-import os
 import sys
 
+import emulator
 import pytest
 from emulated import CXX, ORDERS, Library, compile_library
 
@@ -16,13 +15,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory):
     """The library of all tests/cuemu/*.cu, compiled once however many workers there are."""
-    base = tmp_path_factory.getbasetemp()
-    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cuemu"
-    directory.mkdir(exist_ok=True)
-    with open(directory / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    directory = emulator.shared_folder(tmp_path_factory) / "cuemu"
+    runtime = emulator.runtime_objects(tmp_path_factory)
+    with emulator.alone(directory):
         path = directory / "libkernels.so"
-        return Library(path) if path.exists() else compile_library(directory)
+        return Library(path) if path.exists() else compile_library(directory, runtime)
 
 
 @pytest.fixture(params=ORDERS)

@@ -17,9 +17,11 @@ INCLUDE = [f"-I{ROOT / folder}" for folder in ("csrc", "csrc/cuemu/command/inclu
 CXX = next(filter(shutil.which, ("g++", "c++", "clang++")), None)
 
 
-def compile_library(directory, *extra):
-    """Everything of csrc/cuemu and all tests/cuemu/*.cu as one library in `directory`."""
-    sources = [*(ROOT / "csrc/cuemu").glob("*.cpp"), *(ROOT / "tests/cuemu").glob("*.cu")]
+def compile_library(directory, runtime=None, kernels="*", extra=()):
+    """The emulator and tests/cuemu/`kernels`.cu as one library in `directory`. `runtime`: the emulator's objects, if
+    they are there already."""
+    sources = [*(ROOT / "tests/cuemu").glob(f"{kernels}.cu")]
+    sources += [] if runtime else (ROOT / "csrc/cuemu").glob("*.cpp")
     objects = [directory / f"{source.name}.o" for source in sources]
     compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]
 
@@ -31,7 +33,8 @@ def compile_library(directory, *extra):
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(compile_one, sources, objects))
     path = directory / "libkernels.so"
-    subprocess.run([CXX, "-shared", "-pthread", *map(str, objects), "-o", str(path)], check=True)
+    objects = map(str, [*(runtime or []), *objects])
+    subprocess.run([CXX, "-shared", "-pthread", *objects, "-o", str(path)], check=True)
     return Library(path)
 
 

@@ -72,7 +72,7 @@ def test_what_is_not_there_does_not_compile(tmp_path, what):
 def test_portable_fibers(tmp_path, monkeypatch):
     """Processors other than x86-64 switch stacks through ucontext."""
     monkeypatch.setenv("CUEMU_ORDER", "reverse")
-    kernels = compile_library(tmp_path, "-DCUEMU_UCONTEXT")
+    kernels = compile_library(tmp_path, kernels="[lw]*", extra=["-DCUEMU_UCONTEXT"])  # launch.cu, wrong.cu
     run_order(kernels)
     with pytest.raises(RuntimeError, match="deadlock"):
         kernels.run_wrong(2, np.zeros(256, np.int32))

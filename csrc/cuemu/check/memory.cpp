@@ -89,6 +89,8 @@ void SharedMemory::begin_block(void* dynamic, std::size_t bytes, Time now) {
   if (dynamic_.begin != begin || dynamic_.end != begin + bytes)
     dynamic_ = Region(begin, begin + bytes, Space::shared, false, "");
   statics_.valid_after = dynamic_.valid_after = now;
+  for (const SharedArray* array : used_)
+    std::memset(reinterpret_cast<void*>(statics_.begin + array->offset), kUntouched, array->bytes);
 }
 
 Region* SharedMemory::find(std::uintptr_t address, std::size_t bytes) {
@@ -100,6 +102,7 @@ Region* SharedMemory::find(std::uintptr_t address, std::size_t bytes) {
   if (!array || array->is_the_emulators) return nullptr;
   std::uintptr_t begin = statics_.begin + array->offset;
   if (address + bytes > begin + array->bytes) return nullptr;
+  used_.insert(array);
   latest_begin_ = begin;
   latest_end_ = begin + array->bytes;
   return &statics_;

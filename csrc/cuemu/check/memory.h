@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,8 @@ class GlobalMemory {
   std::vector<Mapping> mappings_;
 };
 
+constexpr unsigned char kUntouched = 0xff;  // what a block finds in its shared memory
+
 // The shared memory of one block: static arrays, which are thread-local variables of the OS thread that runs it, and
 // the dynamic buffer.
 class SharedMemory {
@@ -79,6 +82,8 @@ class SharedMemory {
 
   Region statics_;
   Region dynamic_;
+  std::set<const SharedArray*>
+      used_;  // arrays that kernels have accessed: a file may have other thread-local variables
   std::uintptr_t latest_begin_ = 0;
   std::uintptr_t latest_end_ = 0;
 };

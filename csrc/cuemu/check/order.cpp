@@ -107,6 +107,7 @@ void Order::launch_begins() {
   objects_.clear();
   fenced_.clear();
   fenced_by_block_.clear();
+  proxy_fenced_.clear();
 }
 
 void Order::release(const Knowledge& knowledge, const void* address) {
@@ -133,6 +134,23 @@ void Order::acquires(BlockOrder& block, unsigned thread, const void* address) {
 
 void Order::fence(const BlockOrder& block, unsigned thread) {
   fenced_[{block.number(), thread}] = block.known_to(thread, tick());
+}
+
+void Order::proxy_fence(const BlockOrder& block, unsigned thread) {
+  proxy_fenced_[{block.number(), thread}] = block.known_to(thread, tick());
+}
+
+// By the thread that did it, as is usual, or by one that has seen it.
+bool Order::is_proxy_fenced(const Access& access) const {
+  auto knows = [&](const Knowledge& knowledge) { return knowledge.own.has(access) || knowledge.acquired.has(access); };
+  auto own = proxy_fenced_.find({access.block, static_cast<unsigned>(access.thread)});
+  if (own != proxy_fenced_.end() && knows(own->second)) return true;
+  return std::any_of(proxy_fenced_.begin(), proxy_fenced_.end(), [&](auto& fence) { return knows(fence.second); });
+}
+
+void Order::block_ends(const BlockOrder& block) {
+  proxy_fenced_.erase(proxy_fenced_.lower_bound({block.number(), 0}),
+                      proxy_fenced_.lower_bound({block.number() + 1, 0}));
 }
 
 void Order::strong_access(BlockOrder& block, unsigned thread, const void* address) {

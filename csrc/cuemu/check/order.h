@@ -114,6 +114,10 @@ class Order {
   // thread of the block.
   void fence(const BlockOrder& block, unsigned thread);
   void block_meets(BlockOrder& block);
+  // A proxy fence shows the asynchronous engines what the thread has done and seen.
+  void proxy_fence(const BlockOrder& block, unsigned thread);
+  bool is_proxy_fenced(const Access& access) const;
+  void block_ends(const BlockOrder& block);
   void strong_access(BlockOrder& block, unsigned thread, const void* address);
 
  private:
@@ -129,6 +133,7 @@ class Order {
   std::map<const void*, Object> objects_;
   std::map<std::pair<std::uint32_t, unsigned>, Knowledge> fenced_;  // by block and thread
   std::map<std::uint32_t, Knowledge> fenced_by_block_;
+  std::map<std::pair<std::uint32_t, unsigned>, Knowledge> proxy_fenced_;  // by block and thread
 };
 
 }  // namespace cuemu::check

@@ -38,7 +38,10 @@ void Session::block_begins(Block& block) {
 void Session::block_ends(Block& block) {
   settle_doubtful_store();
   for (unsigned warp = 0; warp * 32 < block.thread_count(); ++warp) count_requests(block, warp);
-  state_of(block).is_running = false;
+  BlockState& state = state_of(block);
+  state.is_running = false;
+  order_.block_ends(*state.order);
+  polled_ = {};
 }
 
 void Session::thread_returns(Block& block) {
@@ -77,6 +80,8 @@ void Session::acquires(const void* object) {
 void Session::fence() {
   if (in_kernel()) order_.fence(*state_of(*current_block).order, current_block->current()->number);
 }
+
+void Session::proxy_fence() { order_.proxy_fence(*state_of(*current_block).order, current_block->current()->number); }
 
 void Session::finds(Fault fault, const std::string& message, Site site) {
   if (fault == Fault::other) {

@@ -55,6 +55,7 @@ class Session : public Observer {
   void releases(const void* object) override;
   void acquires(const void* object) override;
   void atomic_access(const void* address, unsigned bytes, Atomic kind, const void* pc) override;
+  void proxy_fence() override;
   void memory_access(const void* address, unsigned bytes, bool is_store, Site site) override;
   void engine_begins() override { ++engine_instruction_; }
   void engine_access(const void* address, unsigned bytes, bool is_store, Site site) override;
@@ -66,6 +67,7 @@ class Session : public Observer {
   void host_writes(const void* address, std::size_t bytes) override;
   void race_is_meant(const void* address, std::size_t bytes) override;
   void finds(Fault fault, const std::string& message, Site site) override;
+  void finds(Fault fault, const std::string& message, const void* pc) override { note(fault, message, pc); }
 
  private:
   // What is known of a block while it runs. The emulator uses its `Block`s again and again, so these stay as well.
@@ -102,6 +104,13 @@ class Session : public Observer {
     Index thread;
   };
 
+  // A thread that loads from one address, and does nothing else, waits for what another thread will store.
+  struct Polled {
+    const Thread* thread;
+    const void* address;
+    unsigned times;
+  };
+
   // Files with kernels have host functions too, and those are instrumented as well.
   static bool in_kernel() { return current_block && current_block->current(); }
   BlockState& state_of(Block& block);
@@ -111,6 +120,7 @@ class Session : public Observer {
   void misaligned(Block& block, BlockState& state, const Asked& asked, Region& region, Place place);
   std::string describe(const BlockState& state, std::uintptr_t address) const;
   void check(const Step& step);
+  static bool is_untouched(const Step& step);
   void check_load(const Step& step, Cell& cell, std::size_t cell_bytes);
   void check_store(const Step& step, Cell& cell, std::size_t cell_bytes);
   bool in_order(const Step& step, const Access& earlier) const;
@@ -118,6 +128,7 @@ class Session : public Observer {
   void note(const Step& step, Fault fault, SiteId other, const std::string& message);
   void note(Fault fault, const std::string& message, Place place);
   void settle_doubtful_store();
+  void let_others_run(const Asked& asked, Block& block, Place place);
   void count_requests(Block& block, unsigned warp);
 
   std::string kernel_;
@@ -132,6 +143,7 @@ class Session : public Observer {
   Findings findings_;
   Counts counts_;
   DoubtfulStore doubtful_;
+  Polled polled_{};
   std::map<std::uintptr_t, std::uintptr_t> meant_races_;  // begin and end
   std::map<Block*, BlockState> states_;
   Block* latest_block_ = nullptr;

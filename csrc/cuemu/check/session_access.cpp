@@ -1,4 +1,5 @@
 // The way of one access through the checks.
+#include <algorithm>
 #include <cstring>
 
 #include "cuemu/allocations.h"
@@ -45,6 +46,21 @@ void Session::access(const Asked& asked, Place place) {
                   asked.is_copy, state.order->number(), site};
     check({*block, state, thread, address + part * piece, piece, asked.kind, region, access, asked.by_engine});
   }
+  let_others_run(asked, *block, place);
+}
+
+void Session::let_others_run(const Asked& asked, Block& block, Place place) {
+  constexpr unsigned kPatience = 5000;
+  constexpr unsigned kPatienceIfVolatile = 16;
+  const Thread* thread = block.current();
+  if (asked.kind != Kind::load || asked.by_engine) {
+    polled_.times = 0;
+  } else if (polled_.thread != thread || polled_.address != asked.address) {
+    polled_ = {thread, asked.address, 0};
+  } else if (++polled_.times > (asked.is_volatile ? kPatienceIfVolatile : kPatience)) {
+    polled_.times = 0;
+    if (place.pc) block.spin(place.pc);
+  }
 }
 
 void Session::misaligned(Block& block, BlockState& state, const Asked& asked, Region& region, Place place) {
@@ -88,6 +104,17 @@ bool Session::in_order(const Step& step, const Access& earlier) const {
   return (earlier.strong && (me.strong || me.polled)) || (earlier.polled && me.strong);
 }
 
+// Of shared memory that nobody is known to have written. The compiler tells no store of a function that returns a
+// struct straight into memory, nor what a library function writes; but then the bytes are others than those of the
+// beginning.
+bool Session::is_untouched(const Step& step) {
+  auto* bytes = reinterpret_cast<const unsigned char*>(step.address);
+  auto are = [&](unsigned char value) {
+    return std::all_of(bytes, bytes + step.bytes, [=](unsigned char byte) { return byte == value; });
+  };
+  return step.region->space == Space::global || are(kUntouched) || are(0);
+}
+
 void Session::check_load(const Step& step, Cell& cell, std::size_t cell_bytes) {
   const Region& region = *step.region;
   const Access& me = step.access;
@@ -96,12 +123,16 @@ void Session::check_load(const Step& step, Cell& cell, std::size_t cell_bytes) {
   if (is_same_thread && latest.time == me.time && cell.write.time < me.time) return;
   const Access& write = cell.write;
   if (write.time <= region.valid_after) {
-    if (!region.initialised) note(step, Fault::uninitialized, kNoSite, "a load of memory that nobody has written");
+    if (!region.initialised && is_untouched(step))
+      note(step, Fault::uninitialized, kNoSite, "a load of memory that nobody has written");
   } else if (write.copying) {
     note(step, Fault::missing_wait, write.site,
          "a load of what an asynchronous copy has yet to bring: its wait is missing");
   } else if (!in_order(step, write)) {
     race(step, write, false);
+  } else if (step.by_engine && !write.bulk && write.time > order_.launch_begin() && !order_.is_proxy_fenced(write)) {
+    note(step, Fault::missing_wait, write.site,
+         "a bulk copy or wgmma loads what a thread has stored, without a fence.proxy.async after that");
   }
   if (region.space == Space::global && latest.time <= order_.launch_begin())
     kernel_counts_->compulsory_read += cell_bytes;

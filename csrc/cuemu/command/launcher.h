@@ -24,23 +24,42 @@ struct Shape {
 // The line that a launch which can't be is blamed on.
 void launches_from(Site site);
 
-// `f<<<shape>>>(a, b)` is `Launch("f", shape)([&](auto... p) { f(p...); })(a, b)`: so f may be a template whose
-// arguments follow from a and b.
+// Throws std::invalid_argument for more dynamic shared memory than a kernel gets unasked (cudaFuncSetAttribute). Null:
+// it is not known which kernel.
+void check_shared_bytes(const char* name, const void* kernel, std::size_t bytes);
+
+// `__cluster_dims__` of the file's kernels, by name.
+struct ClusterDims {
+  const char* kernel;
+  dim3 size;
+};
+struct Clusters {
+  Clusters(const ClusterDims* first, int count);
+};
+// {1, 1, 1} for most kernels. Template arguments and namespaces in front of the name don't matter.
+dim3 cluster_of(const char* name);
+
+// `f<<<shape>>>(a, b)` is `Launch("f", shape, &f)([&](auto... p) { f(p...); })(a, b)`: so f may be a template whose
+// arguments follow from a and b; then its address is null.
 class Launch {
  public:
-  Launch(const char* name, const Shape& shape, Site site = Site::here()) : name_(name), shape_(shape), site_(site) {}
+  Launch(const char* name, const Shape& shape, const void* kernel = nullptr, Site site = Site::here())
+      : name_(name), shape_(shape), kernel_(kernel), site_(site) {}
 
   template <class Kernel>
   auto operator()(Kernel kernel) const {
     return [=](auto... arguments) {
       launches_from(site_);
-      cuemu::launch(name_, kernel, shape_.grid, shape_.block, shape_.shared_bytes, arguments...);
+      check_shared_bytes(name_, kernel_, shape_.shared_bytes);
+      cuemu::launch(name_, LaunchShape{shape_.grid, shape_.block, shape_.shared_bytes, cluster_of(name_)}, kernel,
+                    arguments...);
     };
   }
 
  private:
   const char* name_;
   Shape shape_;
+  const void* kernel_;
   Site site_;
 };
 
@@ -73,7 +92,8 @@ CUEMU_UNCHECKED void call(const char* name, const char* signature, void (*kernel
   const Parameter parameters[] = {describe<T>()..., Parameter{}};
   prepare(signature, parameters, sizeof...(T));
   const Shape& shape = requested_shape();
-  cuemu::launch(name, kernel, shape.grid, shape.block, shape.shared_bytes, argument<T>(static_cast<int>(index))...);
+  cuemu::launch(name, LaunchShape{shape.grid, shape.block, shape.shared_bytes, cluster_of(name)}, kernel,
+                argument<T>(static_cast<int>(index))...);
 }
 
 template <class... T>

@@ -1,5 +1,6 @@
 #include "cuemu/command/outcome.h"
 
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -10,7 +11,7 @@
 
 #include "cuemu/command/memory.h"
 #include "cuemu/command/request.h"
-#include "cuemu/language.h"
+#include "cuemu/runtime.h"
 
 namespace cuemu::command {
 namespace {
@@ -38,7 +39,8 @@ void on_crash(int signal, siginfo_t* info, void* context) {
   char text[256];
   std::snprintf(text, sizeof text, "%d\t%lx\t%lx\t%u\t%u\t%u\t%u\t%u\t%u\t", signal, program_counter(context), address,
                 b.x, b.y, b.z, t.x, t.y, t.z);
-  end("crashed", text + describe_address(info->si_addr));
+  const char* where = runs_a_kernel() ? "in a kernel" : "in host code";
+  end("crashed", text + (signal == SIGALRM ? where : describe_address(info->si_addr)));
 }
 
 }  // namespace
@@ -58,7 +60,10 @@ void watch_for_crashes() {
   struct sigaction action{};
   action.sa_sigaction = on_crash;
   action.sa_flags = SA_SIGINFO | SA_RESETHAND;
-  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(signal, &action, nullptr);
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM}) sigaction(signal, &action, nullptr);
+  const auto milliseconds = static_cast<long>(request().timeout_ms);
+  const itimerval timer{{0, 0}, {milliseconds / 1000, milliseconds % 1000 * 1000}};
+  setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
 }  // namespace cuemu::command

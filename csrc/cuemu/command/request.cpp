@@ -27,6 +27,7 @@ Request read(const char* path) {
     const std::string& what = words[0];
     if (what == "report") request.report = words[1];
     if (what == "mode") request.check = words[1] == "check";
+    if (what == "timeout") request.timeout_ms = std::stoul(words[1]);
     if (what == "grid") request.grid = dim3(number(words[1]), number(words[2]), number(words[3]));
     if (what == "block") request.block = dim3(number(words[1]), number(words[2]), number(words[3]));
     if (what == "shared") request.shared_bytes = std::stoull(words[1]);

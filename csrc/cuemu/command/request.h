@@ -3,6 +3,7 @@
 //
 //     report  PATH                          receives the outcome (outcome.h)
 //     mode    run | check
+//     timeout MILLISECONDS                  after which SIGALRM ends the process
 //     grid    X Y Z
 //     block   X Y Z
 //     shared  BYTES
@@ -35,6 +36,7 @@ struct Argument {
 struct Request {
   std::string report;
   bool check = false;
+  unsigned long timeout_ms = 0;
   dim3 grid, block;
   std::size_t shared_bytes = 0;
   std::vector<Argument> arguments;

@@ -153,4 +153,20 @@ __global__ void copy_to_an_odd_address(const float* in, float* out) {
 }
 CASE(copy_to_an_odd_address, 1, 32, 1024)
 
+// A pointer hides the array's type; there is room between two arrays.
+__device__ __attribute__((noinline)) void store(float* at, float value) { *at = value; }  // out_of_bounds
+
+template <bool right>
+__global__ void into_the_next_array(const float* in, float* out) {
+  __shared__ float one[32];
+  __shared__ float other[32];
+  const int i = threadIdx.x;
+  one[i] = other[i] = 0;
+  __syncthreads();
+  store(one + i + (right ? 0 : 1), in[i]);
+  __syncthreads();
+  out[i] = one[i] + other[i];
+}
+CASE(into_the_next_array, 1, 32, 0)
+
 }  // namespace

@@ -97,6 +97,22 @@ __global__ void warps_of_their_own(const float* in, float* out) {
 }
 CASE(warps_of_their_own, 1, 128, 0)
 
+// A function that returns a struct straight into shared memory.
+struct Numbers {
+  float values[6];
+};
+__device__ __attribute__((noinline)) Numbers numbers(const float* in) {
+  return {{in[0], in[1], in[2], in[3], in[4], in[5]}};
+}
+
+template <bool right>
+__global__ void struct_returned_into_shared_memory(const float* in, float* out) {
+  __shared__ Numbers mine[32];
+  mine[threadIdx.x] = numbers(in + threadIdx.x);
+  for (int i = 0; i < 6; ++i) out[threadIdx.x * 6 + i] = mine[threadIdx.x].values[i];
+}
+CASE(struct_returned_into_shared_memory, 1, 32, 0)
+
 __device__ int counter;
 
 template <bool right>

@@ -4,6 +4,7 @@
 #include "common/cluster.cuh"
 #include "common/mbarrier.cuh"
 #include "common/mma.cuh"
+#include "common/wgmma.cuh"
 
 namespace {
 
@@ -194,6 +195,52 @@ __global__ void bulk_copy_without_wait(const float* in, float* out) {
   out[threadIdx.x] = values[63 - threadIdx.x];  // missing_wait, race
 }
 CASE(bulk_copy_without_wait, 1, 64, 0)
+
+// What threads have stored is there for the engines after a fence between the two kinds of access.
+template <bool right>
+__global__ void bulk_copy_without_fence(const float* in, float* out) {
+  float* values = nnzoo::dynamic_shared<float>();
+  values[threadIdx.x] = in[threadIdx.x];
+  if (right) nnzoo::bulk_copy_fence();
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  nnzoo::bulk_copy_to_global(out, values, 64 * sizeof(float));  // missing_wait
+  nnzoo::bulk_copy_commit();
+  nnzoo::bulk_copy_wait<0>();
+}
+CASE(bulk_copy_without_fence, 1, 64, 64 * sizeof(float))
+
+template <bool right>
+__global__ void wgmma_without_fence(const float* in, float* out) {
+  auto* operands = nnzoo::dynamic_shared<__nv_bfloat16>();  // a: [64, 16] and b: [8, 16], pieces of 8 x 8
+  for (int i = threadIdx.x; i < 72 * 16; i += 128) operands[i] = __float2bfloat16(in[i % 1024]);
+  if (right) nnzoo::bulk_copy_fence();
+  __syncthreads();
+  float sums[4] = {};
+  nnzoo::wgmma_fence();
+  const auto a = nnzoo::wgmma_descriptor(operands, 128, 256, nnzoo::WgmmaSwizzle::none);
+  const auto b = nnzoo::wgmma_descriptor(operands + 64 * 16, 128, 256, nnzoo::WgmmaSwizzle::none);
+  nnzoo::wgmma<8>(sums, a, b, false, __nv_bfloat16());  // missing_wait
+  nnzoo::wgmma_commit();
+  nnzoo::wgmma_wait<0>(sums);
+  for (int i = 0; i < 4; ++i) out[threadIdx.x * 4 + i] = sums[i];
+}
+CASE(wgmma_without_fence, 1, 128, 72 * 16 * 2)
+
+// A thread that waits in a loop of loads lets others run, and is reported if nobody ever ends its loop.
+template <bool right>
+__global__ void flag_that_nobody_sets(const float* in, float* out) {
+  __shared__ volatile int flag;
+  if (threadIdx.x == 0) flag = 0;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    while (flag == 0) {  // deadlock
+    }
+  }
+  if (threadIdx.x == 32 && right) atomicExch(const_cast<int*>(&flag), 1);
+  out[threadIdx.x] = in[threadIdx.x];
+}
+CASE(flag_that_nobody_sets, 1, 64, 0)
 
 // What a block writes into another one's shared memory is there after the cluster's barrier.
 template <bool right>
