@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,8 +76,12 @@ class Table:
         try:
             data = json.loads(path.read_text())
             wins_from = {name: dict(entry["wins_from"]) for name, entry in data["operations"].items()}
+            for kinds in wins_from.values():
+                for kind, least in kinds.items():
+                    if least is not None and type(least) is not int:
+                        raise TypeError(f"{kind!r} wins from {least!r}")
             return Table(Cpu(**data["cpu"]), wins_from, str(path))
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:  # of JSON and of Unicode, too
             raise ValueError(f"{path} is no table of `nnzoo-fast tune`: {type(error).__name__}: {error}") from None
 
 
@@ -94,6 +99,8 @@ def nearest(tables: Iterable[Table], cpu: Cpu) -> Table | None:
 def find(cpu: Cpu, forced: str | None = None) -> Table | None:
     """The table for this CPU. `forced`, environment variable NNZOO_TABLE, is a table's file, or "none" for none.
 
+    A broken table of the user's own gives a warning, and the shipped one.
+
     Raises:
         ValueError: a file that is no table.
         OSError: `forced` can't be read.
@@ -102,7 +109,10 @@ def find(cpu: Cpu, forced: str | None = None) -> Table | None:
         return None if forced == "none" else Table.read(Path(forced))
     own = own_folder() / cpu.file_name
     if own.is_file():
-        return Table.read(own)
+        try:
+            return Table.read(own)
+        except (ValueError, OSError) as error:
+            warnings.warn(f"{error}; `nnzoo-fast tune` makes a new one", RuntimeWarning, stacklevel=2)
     return nearest(map(Table.read, sorted(SHIPPED.glob("*.json"))), cpu)
 
 

@@ -48,11 +48,27 @@ def test_a_users_table_comes_before_the_shipped_and_a_forced_one_before_both(mon
     assert tables.find(GENOA, "none") is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cpu": {}, "operations": {}}', '{"operations": {"linear": 1}}'])
-def test_a_file_that_is_no_table(text, tmp_path):
-    (tmp_path / "table.json").write_text(text)
+BROKEN = [
+    b"",
+    b"[]",
+    b"{}",
+    b"\xff\xfe",
+    b'{"cpu": {}, "operations": {}}',
+    b'{"operations": {"linear": 1}}',
+    json.dumps({"cpu": GENOA.as_dict(), "operations": {"linear": {"wins_from": {"a": "1"}}}}).encode(),
+]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_file_that_is_no_table(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    path = tables.own_folder() / GENOA.file_name
+    path.parent.mkdir()
+    path.write_bytes(content)
     with pytest.raises(ValueError, match="is no table of `nnzoo-fast tune`"):
-        tables.Table.read(tmp_path / "table.json")
+        tables.Table.read(path)
+    with pytest.warns(RuntimeWarning, match=f"{path} is no table"):
+        assert tables.find(GENOA).source.startswith(str(tables.SHIPPED))
 
 
 def test_the_environment_variable_is_obeyed_on_import(tmp_path):
