@@ -60,14 +60,14 @@ def test_several_tiles_and_slices(tiles, monkeypatch, dtype):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_more_steps_than_a_launch_counts(tiles, bidirectional):
-    lengths = (1803, 1801, 901, 900, 2)
+    lengths = (903, 901, 451, 450, 2)
     make = functools.partial(packed_call, lengths=lengths, in_features=2, hidden=3, bidirectional=bidirectional)
     assert_as_step_by_step(make, torch.float64)
     assert set(tiles) == {0, 1}
 
 
 @pytest.mark.parametrize(
-    "dtype, hidden", [(torch.float64, 128), (torch.float32, 256), (torch.float16, 512), (torch.bfloat16, 512)], ids=str
+    "dtype, hidden", [(torch.float64, 256), (torch.float32, 512), (torch.float16, 512), (torch.bfloat16, 512)], ids=str
 )
 def test_the_widest_state_of_a_cluster(tiles, dtype, hidden):
     for size, expected in ((hidden, 1), (hidden + 1, 0)):
@@ -79,6 +79,12 @@ def test_the_widest_state_of_a_cluster(tiles, dtype, hidden):
 def test_the_widest_state_is_right(tiles):
     assert_as_promised(lambda maker: call_of(maker, 2, 2, 3, 512), torch.float16)
     assert tiles == [1, 1]
+
+
+@pytest.mark.parametrize("dtype, hidden", [(torch.float32, 300), (torch.float64, 135)], ids=str)
+def test_weights_in_shared_memory(tiles, dtype, hidden):
+    assert_as_step_by_step(lambda maker: call_of(maker, 2, 9, 3, hidden, 1, True), dtype)
+    assert tiles == [1, 1, 0, 0]
 
 
 def test_a_wrong_result_fails(monkeypatch):

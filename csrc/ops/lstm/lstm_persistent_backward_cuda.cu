@@ -21,16 +21,15 @@ struct BackwardArgs {
   A* grad_c;
   T* deltas;
   T* previous;
-  std::int64_t output_stride, grad_output_stride;
-  int hidden, tiles;
 };
 
 // Dynamic shared memory: what the blocks of the cluster sent, for steps of even and odd number; the gradients of h and
-// c; deltas; h before the step. The last four are read by other threads of the block only as factors.
-template <class T>
+// c; deltas; h before the step; the weights of a wide state. Gradients, deltas and h are read by other threads of the
+// block only as factors.
+template <class T, bool wide>
 struct BackwardMemory {
   using A = Accumulator<T>;
-  static constexpr int kParts = DeltaMathOf<T>::kParts;
+  static constexpr int kParts = DeltaMathOf<T, wide>::kParts;
   static constexpr int kPitch = kGateRows + kPackSize<T>;
   int sources, tiles;
 
@@ -39,10 +38,12 @@ struct BackwardMemory {
   __host__ __device__ std::size_t received_count() const {
     return 2 * static_cast<std::size_t>(tiles) * sources * kUnits * kReceivedPitch;
   }
-  __host__ __device__ std::size_t bytes() const {
+  __host__ __device__ std::size_t state_bytes() const {
     const std::size_t cells = static_cast<std::size_t>(tiles) * kPersistentThreads;
     return sizeof(A) * (received_count() + 2 * cells) + sizeof(T) * (cells / kUnits * kPitch + cells);
   }
+  __host__ __device__ std::size_t bytes() const { return state_bytes() + DeltaMathOf<T, wide>::Shared::kBytes; }
+  __device__ void* weights() const { return dynamic_shared<unsigned char>() + state_bytes(); }
   // [unit][batch] of one source.
   __device__ A* received(int parity, int tile, int source) const {
     return dynamic_shared<A>() + ((parity * tiles + tile) * sources + source) * (kUnits * kReceivedPitch);
@@ -68,45 +69,46 @@ struct CellInputs {
   T grad_output = narrow<T>(0);
   T before = narrow<T>(0);
 
-  __device__ CellInputs(const BackwardArgs<T>& args, const Walk& walk, int step, std::int64_t first, int sequence,
-                        int unit) {
-    if (unit >= args.hidden || sequence >= walk.count(step)) return;
+  __device__ CellInputs(const Directions<BackwardArgs<T>>& both, int step, std::int64_t first, int sequence, int unit) {
+    if (unit >= both.hidden || sequence >= both.count(step)) return;
+    const BackwardArgs<T>& args = both.args();
     const std::int64_t row = first + sequence;
 #pragma unroll
-    for (int g = 0; g < 4; ++g) gate[g] = args.preactivations[(row * 4 + g) * args.hidden + unit];
-    cell = args.cells[row * args.hidden + unit];
-    grad_output = args.grad_output[row * args.grad_output_stride + unit];
-    if (sequence < walk.count(step + 1)) {
-      const std::int64_t row_before = walk.next_first(first, step) + sequence;
-      cell_before = args.cells[row_before * args.hidden + unit];
-      before = args.output[row_before * args.output_stride + unit];
+    for (int g = 0; g < 4; ++g) gate[g] = args.preactivations[(row * 4 + g) * both.hidden + unit];
+    cell = args.cells[row * both.hidden + unit];
+    grad_output = args.grad_output[row * both.grad_output_stride + unit];
+    if (sequence < both.count(step + 1)) {
+      const std::int64_t row_before = both.next_first(first, step) + sequence;
+      cell_before = args.cells[row_before * both.hidden + unit];
+      before = args.output[row_before * both.output_stride + unit];
     } else {
-      const std::int64_t at = static_cast<std::int64_t>(sequence) * args.hidden + unit;
+      const std::int64_t at = static_cast<std::int64_t>(sequence) * both.hidden + unit;
       cell_before = args.c0[at];
       before = args.h0[at];
     }
   }
 };
 
-template <class T>
+template <class T, bool wide>
 __global__ void __launch_bounds__(kPersistentThreads, 1)
-    persistent_backward_kernel(const BackwardArgs<T> args, const __grid_constant__ Walk walk) {
+    persistent_backward_kernel(const __grid_constant__ Directions<BackwardArgs<T>> both) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   using A = Accumulator<T>;
-  const int hidden = args.hidden;
+  const int hidden = both.hidden;
+  const int tiles = both.tiles;
   const int blocks = static_cast<int>(cluster_blocks());
-  const Place place(args.tiles);
-  const BackwardMemory<T> memory(blocks, args.tiles);
+  const Place place(tiles);
+  const BackwardMemory<T, wide> memory(blocks, tiles);
   const bool inside = place.unit < hidden;
 
-  DeltaMathOf<T> math;
-  math.load(args.w_hh, place.rank, hidden, blocks * kUnits);
-  for (int tile = 0; tile < args.tiles; ++tile) {
+  DeltaMathOf<T, wide> math(memory.weights());
+  math.load(both.args().w_hh, place.rank, hidden, blocks * kUnits);
+  for (int tile = 0; tile < tiles; ++tile) {
     const int sequence = place.sequence(tile);
     const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
-    const bool known = inside && sequence < walk.batch;
-    memory.grad_h(tile) = known ? args.grad_h[at] : A(0);
-    memory.grad_c(tile) = known ? args.grad_c[at] : A(0);
+    const bool known = inside && sequence < both.batch;
+    memory.grad_h(tile) = known ? both.args().grad_h[at] : A(0);
+    memory.grad_c(tile) = known ? both.args().grad_c[at] : A(0);
   }
   cluster_sync();
 
@@ -117,19 +119,18 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
       sum += memory.received(step % 2, tile, source)[place.lane * kReceivedPitch + place.warp];
     memory.grad_h(tile) = sum;
   };
-  std::int64_t first = walk.first;
-  CellInputs<T> ahead(args, walk, 0, first, place.sequence(0), place.unit);
-  for (int step = 0; step < walk.steps; ++step) {
-    const int count = walk.count(step);
-    const std::int64_t next_first = walk.next_first(first, step);
-    for (int tile = 0; tile < args.tiles; ++tile) {
+  std::int64_t first = both.first();
+  CellInputs<T> ahead(both, 0, first, place.sequence(0), place.unit);
+  for (int step = 0; step < both.steps; ++step) {
+    const int count = both.count(step);
+    for (int tile = 0; tile < tiles; ++tile) {
       const int sequence = place.sequence(tile);
       const CellInputs<T> in = ahead;
-      if (tile + 1 < args.tiles)
-        ahead = CellInputs<T>(args, walk, step, first, place.sequence(tile + 1), place.unit);
-      else if (step + 1 < walk.steps)
-        ahead = CellInputs<T>(args, walk, step + 1, next_first, place.sequence(0), place.unit);
-      if (step > 0 && sequence < walk.count(step - 1)) take(step - 1, tile);
+      if (tile + 1 < tiles)
+        ahead = CellInputs<T>(both, step, first, place.sequence(tile + 1), place.unit);
+      else if (step + 1 < both.steps)
+        ahead = CellInputs<T>(both, step + 1, both.next_first(first, step), place.sequence(0), place.unit);
+      if (step > 0 && sequence < both.count(step - 1)) take(step - 1, tile);
       T* const delta = memory.deltas(tile) + place.warp * memory.kPitch + place.lane;
       A grad[4] = {};
       if (inside && sequence < count) {
@@ -151,7 +152,7 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
       memory.before(tile) = in.before;
     }
     __syncthreads();
-    for (int tile = 0; tile < args.tiles; ++tile) {
+    for (int tile = 0; tile < tiles; ++tile) {
       math.multiply(memory.deltas(tile), memory.kPitch, blocks * kUnits,
                     [&](int unit, int batch, int part, const Pack<A, 2>& sums) {
                       A* const into = memory.received(step % 2, tile, place.rank * memory.kParts + part) +
@@ -162,25 +163,26 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
     }
     cluster_arrive();
     // What leaves the chip is written while the others arrive.
-    for (int tile = 0; tile < args.tiles; ++tile) {
+    for (int tile = 0; tile < tiles; ++tile) {
       const int sequence = place.sequence(tile);
       if (!inside || sequence >= count) continue;
       const std::int64_t row = first + sequence;
       const T* const delta = memory.deltas(tile) + place.warp * memory.kPitch + place.lane;
+      T* const deltas = both.args().deltas + row * 4 * hidden + place.unit;
 #pragma unroll
-      for (int g = 0; g < 4; ++g) args.deltas[(row * 4 + g) * hidden + place.unit] = delta[g * kUnits];
-      args.previous[row * hidden + place.unit] = memory.before(tile);
+      for (int g = 0; g < 4; ++g) deltas[static_cast<std::int64_t>(g) * hidden] = delta[g * kUnits];
+      both.args().previous[row * hidden + place.unit] = memory.before(tile);
     }
     cluster_wait();
-    first = next_first;
+    first = both.next_first(first, step);
   }
-  for (int tile = 0; tile < args.tiles; ++tile) {
+  for (int tile = 0; tile < tiles; ++tile) {
     const int sequence = place.sequence(tile);
-    if (!inside || sequence >= walk.batch) continue;
-    if (sequence < walk.count(walk.steps - 1)) take(walk.steps - 1, tile);
+    if (!inside || sequence >= both.batch) continue;
+    if (sequence < both.count(both.steps - 1)) take(both.steps - 1, tile);
     const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
-    args.grad_h[at] = memory.grad_h(tile);
-    args.grad_c[at] = memory.grad_c(tile);
+    both.args().grad_h[at] = memory.grad_h(tile);
+    both.args().grad_c[at] = memory.grad_c(tile);
   }
 #else
   __trap();
@@ -189,31 +191,33 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
 
 }  // namespace
 
-void lstm_backward_persistent(const LstmBackwardSteps& args, int tiles, void* stream) {
-  if (args.shape.batch * args.shape.hidden == 0) return;
-  dispatch_dtype(args.shape.dtype, [&](auto element) {
+void lstm_backward_persistent(const LstmBackwardSteps* directions, int count, int tiles, void* stream) {
+  const LstmSteps& shape = directions[0].shape;
+  if (shape.batch * shape.hidden == 0) return;
+  dispatch_dtype(shape.dtype, [&](auto element) {
     using T = decltype(element);
     using A = Accumulator<T>;
-    check_persistent<T>(args.shape.hidden);
-    const auto blocks = static_cast<int>(ceil_div<std::int64_t>(args.shape.hidden, kUnits));
-    const BackwardArgs<T> of_kernel{static_cast<const T*>(args.w_hh),
-                                    static_cast<const A*>(args.preactivations),
-                                    static_cast<const A*>(args.cells),
-                                    static_cast<const T*>(args.output),
-                                    static_cast<const T*>(args.h0),
-                                    static_cast<const A*>(args.c0),
-                                    static_cast<const T*>(args.grad_output),
-                                    static_cast<A*>(args.grad_h),
-                                    static_cast<A*>(args.grad_c),
-                                    static_cast<T*>(args.deltas),
-                                    static_cast<T*>(args.previous),
-                                    args.output_stride,
-                                    args.grad_output_stride,
-                                    static_cast<int>(args.shape.hidden),
-                                    tiles};
-    for_each_walk(args.shape, true, [&](const Walk& walk) {
-      launch_persistent<persistent_backward_kernel<T>>(args.shape, tiles, BackwardMemory<T>(blocks, tiles).bytes(),
-                                                       stream, of_kernel, walk);
+    const auto blocks = static_cast<int>(ceil_div<std::int64_t>(shape.hidden, kUnits));
+    Directions<BackwardArgs<T>> both{};
+    both.tiles = tiles;
+    both.output_stride = directions[0].output_stride;
+    both.grad_output_stride = directions[0].grad_output_stride;
+    dispatch_width<T>(shape.hidden, [&](auto wide) {
+      launch_persistent<persistent_backward_kernel<T, wide()>>(
+          directions, count, true, both, BackwardMemory<T, wide()>(blocks, tiles).bytes(), stream,
+          [&](const LstmBackwardSteps& args) {
+            return BackwardArgs<T>{static_cast<const T*>(args.w_hh),
+                                   static_cast<const A*>(args.preactivations),
+                                   static_cast<const A*>(args.cells),
+                                   static_cast<const T*>(args.output),
+                                   static_cast<const T*>(args.h0),
+                                   static_cast<const A*>(args.c0),
+                                   static_cast<const T*>(args.grad_output),
+                                   static_cast<A*>(args.grad_h),
+                                   static_cast<A*>(args.grad_c),
+                                   static_cast<T*>(args.deltas),
+                                   static_cast<T*>(args.previous)};
+          });
     });
   });
 }

@@ -11,15 +11,14 @@ struct ForwardArgs {
   T* h;
   Accumulator<T>* c;
   T* output;
-  std::int64_t output_stride;
-  int hidden, tiles;
 };
 
-// Dynamic shared memory: h twice, for steps of even and odd number, the sums likewise, and c.
-template <class T>
+// Dynamic shared memory: h twice, for steps of even and odd number, the sums likewise, c, and the weights of a wide
+// state.
+template <class T, bool wide>
 struct ForwardMemory {
   using A = Accumulator<T>;
-  static constexpr int kParts = GateMathOf<T>::kParts;
+  static constexpr int kParts = GateMathOf<T, wide>::kParts;
   static constexpr int kSums = kParts * kBatchTile * kSumsPitch;  // of a tile
   int depth, pitch, rows, tiles;
 
@@ -27,19 +26,21 @@ struct ForwardMemory {
       : depth(blocks * kUnits), pitch(depth + kPackSize<T>), rows(tiles * kBatchTile), tiles(tiles) {}
 
   __host__ __device__ std::size_t h_bytes() const { return 2 * sizeof(T) * rows * pitch; }
-  __host__ __device__ std::size_t bytes() const {
+  __host__ __device__ std::size_t state_bytes() const {
     return h_bytes() + sizeof(A) * (2 * static_cast<std::size_t>(tiles) * kSums + rows * kUnits);
   }
+  __host__ __device__ std::size_t bytes() const { return state_bytes() + GateMathOf<T, wide>::Shared::kBytes; }
   __device__ T* h(int parity) const { return dynamic_shared<T>() + parity * rows * pitch; }
   __device__ A* sums(int parity, int tile) const {
     return reinterpret_cast<A*>(dynamic_shared<unsigned char>() + h_bytes()) + (parity * tiles + tile) * kSums;
   }
   __device__ A* c() const { return sums(2, 0); }
+  __device__ void* weights() const { return dynamic_shared<unsigned char>() + state_bytes(); }
 };
 
 // Copies this block's units of the next h to the other blocks of the cluster, 16 bytes at a time.
-template <class T>
-__device__ void send(T* next, const ForwardMemory<T>& memory, int rank, int blocks) {
+template <class T, bool wide>
+__device__ void send(T* next, const ForwardMemory<T, wide>& memory, int rank, int blocks) {
   constexpr int kPacks = kUnits / kPackSize<T>;
   for (int i = threadIdx.x; i < memory.rows * kPacks * (blocks - 1); i += kPersistentThreads) {
     const int to = i / (memory.rows * kPacks);
@@ -50,31 +51,32 @@ __device__ void send(T* next, const ForwardMemory<T>& memory, int rank, int bloc
   }
 }
 
-template <class T>
+template <class T, bool wide>
 __global__ void __launch_bounds__(kPersistentThreads, 1)
-    persistent_forward_kernel(const ForwardArgs<T> args, const __grid_constant__ Walk walk) {
+    persistent_forward_kernel(const __grid_constant__ Directions<ForwardArgs<T>> both) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   using A = Accumulator<T>;
-  using Math = GateMathOf<T>;
-  const int hidden = args.hidden;
+  using Math = GateMathOf<T, wide>;
+  const ForwardArgs<T>& args = both.args();
+  const int hidden = both.hidden;
   const int blocks = static_cast<int>(cluster_blocks());
-  const Place place(args.tiles);
-  const ForwardMemory<T> memory(blocks, args.tiles);
+  const Place place(both.tiles);
+  const ForwardMemory<T, wide> memory(blocks, both.tiles);
   const bool inside = place.unit < hidden;
 
-  Math math;
+  Math math(memory.weights());
   math.load(args.w_hh, place.rank, hidden, memory.depth);
   for (int i = threadIdx.x; i < memory.rows * memory.pitch; i += kPersistentThreads) {
     const int sequence = place.slice + i / memory.pitch;
     const int unit = i % memory.pitch;
-    const bool known = sequence < walk.batch && unit < hidden;
+    const bool known = sequence < both.batch && unit < hidden;
     memory.h(0)[i] = known ? args.h[static_cast<std::int64_t>(sequence) * hidden + unit] : narrow<T>(0);
     memory.h(1)[i] = narrow<T>(0);
   }
-  for (int tile = 0; tile < args.tiles; ++tile) {
+  for (int tile = 0; tile < both.tiles; ++tile) {
     const int sequence = place.sequence(tile);
     const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
-    memory.c()[tile * kPersistentThreads + threadIdx.x] = inside && sequence < walk.batch ? args.c[at] : A(0);
+    memory.c()[tile * kPersistentThreads + threadIdx.x] = inside && sequence < both.batch ? args.c[at] : A(0);
   }
   cluster_sync();
 
@@ -86,21 +88,21 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
     for (int gate = 0; gate < 4; ++gate)
       into[gate] = inside && sequence < count ? from[static_cast<std::int64_t>(gate) * hidden] : A(0);
   };
-  std::int64_t first = walk.first;
+  std::int64_t first = both.first();
   A ahead[4];
-  input_of(first, walk.count(0), 0, ahead);
-  for (int step = 0; step < walk.steps; ++step) {
+  input_of(first, both.count(0), 0, ahead);
+  for (int step = 0; step < both.steps; ++step) {
     const int parity = step % 2;
-    const int count = walk.count(step);
-    const std::int64_t next_first = walk.next_first(first, step);
+    const int count = both.count(step);
+    const std::int64_t next_first = both.next_first(first, step);
     const T* const h = memory.h(parity);
     T* const next = memory.h(1 - parity);
-    for (int tile = 0; tile < args.tiles; ++tile) {
+    for (int tile = 0; tile < both.tiles; ++tile) {
       A gate[4] = {ahead[0], ahead[1], ahead[2], ahead[3]};
-      if (tile + 1 < args.tiles)
+      if (tile + 1 < both.tiles)
         input_of(first, count, tile + 1, ahead);
-      else if (step + 1 < walk.steps)
-        input_of(next_first, walk.count(step + 1), 0, ahead);
+      else if (step + 1 < both.steps)
+        input_of(next_first, both.count(step + 1), 0, ahead);
       A* const sums = memory.sums(parity, tile);
       math.multiply(h + tile * kBatchTile * memory.pitch, memory.pitch, sums);
       __syncthreads();
@@ -124,11 +126,11 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
     send(next, memory, place.rank, blocks);
     cluster_arrive();
     // What leaves the chip is written while the others arrive.
-    for (int tile = 0; tile < args.tiles; ++tile) {
+    for (int tile = 0; tile < both.tiles; ++tile) {
       const int sequence = place.sequence(tile);
       if (!inside || sequence >= count) continue;
       const std::int64_t row = first + sequence;
-      args.output[row * args.output_stride + place.unit] =
+      args.output[row * both.output_stride + place.unit] =
           next[(tile * kBatchTile + place.warp) * memory.pitch + place.unit];
       if (!args.cells) continue;
       args.cells[row * hidden + place.unit] = memory.c()[tile * kPersistentThreads + threadIdx.x];
@@ -139,12 +141,12 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
     cluster_wait();
     first = next_first;
   }
-  for (int tile = 0; tile < args.tiles; ++tile) {
+  for (int tile = 0; tile < both.tiles; ++tile) {
     const int sequence = place.sequence(tile);
-    if (!inside || sequence >= walk.batch) continue;
+    if (!inside || sequence >= both.batch) continue;
     const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
     const int own = (tile * kBatchTile + place.warp) * memory.pitch + place.unit;
-    args.h[at] = memory.h(walk.steps % 2)[own];
+    args.h[at] = memory.h(both.steps % 2)[own];
     args.c[at] = memory.c()[tile * kPersistentThreads + threadIdx.x];
   }
 #else
@@ -154,25 +156,24 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
 
 }  // namespace
 
-void lstm_forward_persistent(const LstmForwardSteps& args, int tiles, void* stream) {
-  if (args.shape.batch * args.shape.hidden == 0) return;
-  dispatch_dtype(args.shape.dtype, [&](auto element) {
+void lstm_forward_persistent(const LstmForwardSteps* directions, int count, int tiles, void* stream) {
+  const LstmSteps& shape = directions[0].shape;
+  if (shape.batch * shape.hidden == 0) return;
+  dispatch_dtype(shape.dtype, [&](auto element) {
     using T = decltype(element);
     using A = Accumulator<T>;
-    check_persistent<T>(args.shape.hidden);
-    const auto blocks = static_cast<int>(ceil_div<std::int64_t>(args.shape.hidden, kUnits));
-    const ForwardArgs<T> of_kernel{static_cast<const T*>(args.w_hh),
-                                   static_cast<A*>(args.preactivations),
-                                   static_cast<A*>(args.cells),
-                                   static_cast<T*>(args.h),
-                                   static_cast<A*>(args.c),
-                                   static_cast<T*>(args.output),
-                                   args.output_stride,
-                                   static_cast<int>(args.shape.hidden),
-                                   tiles};
-    for_each_walk(args.shape, false, [&](const Walk& walk) {
-      launch_persistent<persistent_forward_kernel<T>>(args.shape, tiles, ForwardMemory<T>(blocks, tiles).bytes(),
-                                                      stream, of_kernel, walk);
+    const auto blocks = static_cast<int>(ceil_div<std::int64_t>(shape.hidden, kUnits));
+    Directions<ForwardArgs<T>> both{};
+    both.tiles = tiles;
+    both.output_stride = directions[0].output_stride;
+    dispatch_width<T>(shape.hidden, [&](auto wide) {
+      launch_persistent<persistent_forward_kernel<T, wide()>>(
+          directions, count, false, both, ForwardMemory<T, wide()>(blocks, tiles).bytes(), stream,
+          [&](const LstmForwardSteps& args) {
+            return ForwardArgs<T>{static_cast<const T*>(args.w_hh), static_cast<A*>(args.preactivations),
+                                  static_cast<A*>(args.cells),      static_cast<T*>(args.h),
+                                  static_cast<A*>(args.c),          static_cast<T*>(args.output)};
+          });
     });
   });
 }
