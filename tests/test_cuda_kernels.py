@@ -162,11 +162,17 @@ def test_claims_of_the_table(instructions):
     """What the operations' READMEs say of their kernels."""
     table = json.loads(instructions.TABLE.read_text())["kernels"]
     persistent = [kernel for kernel in table if kernel.startswith("persistent_")]
-    assert len(persistent) == 8
+    assert len(persistent) == 12
     for kernel in persistent:
         assert "cluster barrier" in table[kernel]["sm_90a"] and "cluster barrier" not in table[kernel]["sm_80"]
         sixteen_bit = "half" in kernel or "bfloat16" in kernel
         assert ("tensor cores" in table[kernel]["sm_90a"]) == sixteen_bit
+    hopper = [kernel for kernel in table if kernel.startswith("hopper::forward_kernel")]
+    assert len(hopper) == 12
+    for kernel in hopper:
+        assert {"bulk copy", "tensor cores"} <= set(table[kernel]["sm_90a"]) and not table[kernel]["sm_80"]
+    copying = [kernel for kernel in table if kernel.startswith("tensor::") and ("1>" in kernel or "2>" in kernel)]
+    assert copying and all("asynchronous copy" in table[kernel]["sm_90a"] for kernel in copying)
     rows = [kernel for kernel in table if kernel.startswith("rows_kernel<Forward<") and "1>" not in kernel]
     assert rows and all("128-bit load" in table[kernel]["sm_90a"] for kernel in rows)
     hopper = {kernel: table[kernel] for kernel in table if kernel.startswith("hopper::product_kernel<")}

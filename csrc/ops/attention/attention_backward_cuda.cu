@@ -206,7 +206,8 @@ std::size_t shared_bytes(const AttentionInputs& in) {
 
 void attention_delta(const AttentionBackward& args, void* delta, Rung rung, void* stream) {
   const AttentionInputs& in = args.inputs;
-  if (runs_on_tensor_cores(in.dtype, rung)) return tensor::attention_delta(args, delta, stream);
+  if (rung == Rung::naive) return naive::attention_delta(args, delta, stream);
+  if (runs_on_tensor_cores(in.dtype, rung)) return tensor::attention_delta(args, delta, rung, stream);
   const unsigned blocks = blocks_for(in.batch, in.heads, in.queries);
   if (blocks == 0) return;
   const Dropout dropout(in.dropout_p);
@@ -220,7 +221,8 @@ void attention_delta(const AttentionBackward& args, void* delta, Rung rung, void
 
 void attention_backward(const AttentionBackward& args, const void* delta, Rung rung, void* stream) {
   const AttentionInputs& in = args.inputs;
-  if (runs_on_tensor_cores(in.dtype, rung)) return tensor::attention_backward(args, delta, stream);
+  if (rung == Rung::naive) return naive::attention_backward(args, delta, stream);
+  if (runs_on_tensor_cores(in.dtype, rung)) return tensor::attention_backward(args, delta, rung, stream);
   const Dropout dropout(in.dropout_p);
   dispatch_dtype(in.dtype, [&](auto element) {
     using T = decltype(element);
@@ -242,7 +244,9 @@ void attention_backward(const AttentionBackward& args, const void* delta, Rung r
 void attention_mask_backward(const AttentionMaskBackward& args, const std::int64_t (&mask_size)[4], const void* delta,
                              Rung rung, void* stream) {
   const AttentionInputs& in = args.inputs;
-  if (runs_on_tensor_cores(in.dtype, rung)) return tensor::attention_mask_backward(args, mask_size, delta, stream);
+  if (rung == Rung::naive) return naive::attention_mask_backward(args, mask_size, delta, stream);
+  if (runs_on_tensor_cores(in.dtype, rung))
+    return tensor::attention_mask_backward(args, mask_size, delta, rung, stream);
   const Dropout dropout(in.dropout_p);
   const MaskShape mask = mask_shape(mask_size, args.grad_mask_stride);
   const unsigned blocks = mask_blocks<kTile>(mask);

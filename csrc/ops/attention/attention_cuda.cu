@@ -78,6 +78,8 @@ void attention_forward(const AttentionForward& args, Rung rung, void* stream) {
   const AttentionInputs& in = args.inputs;
   if (in.batch * in.heads * in.queries * in.value_dim == 0 && !args.statistics) return;
   if (in.batch * in.heads * in.queries == 0) return;
+  if (rung == Rung::naive) return naive::attention_forward(args, stream);
+  if (rung == Rung::hopper && runs_on_tensor_cores(in.dtype, rung) && hopper::attention_forward(args, stream)) return;
   const Dropout dropout(in.dropout_p);
   dispatch_dtype(in.dtype, [&](auto element) {
     using T = decltype(element);
@@ -86,9 +88,9 @@ void attention_forward(const AttentionForward& args, Rung rung, void* stream) {
     dispatch_dim<T>(in.value_dim, [&](auto dim) {
       constexpr int kDim = decltype(dim)::value;
       if constexpr (sizeof(T) == 2) {
-        if (rung == Rung::pipelined && can_pipeline<T>(in))
+        if (rung >= Rung::pipelined && can_pipeline<T>(in))
           return launch_tensor_forward<T, kDim, kDim <= 128 ? 64 : 32, true>(in, dropout, output, statistics, stream);
-        if (rung != Rung::tiled)
+        if (rung >= Rung::tensor)
           return launch_tensor_forward<T, kDim, kTile, false>(in, dropout, output, statistics, stream);
       }
       launch<forward_kernel<T, kDim>>(blocks_for(in.batch, in.heads, in.queries), kThreads, shared_bytes<T>(in), stream,

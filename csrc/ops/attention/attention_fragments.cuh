@@ -60,6 +60,13 @@ bool moves_in_packs(const void* tensor, const std::int64_t (&stride)[3], std::in
          stride[1] % kPack == 0 && stride[2] % kPack == 0;
 }
 
+// Whether tiles of keys and values can be copied.
+template <class T>
+bool can_pipeline(const AttentionInputs& in) {
+  return moves_in_packs<T>(in.key, in.key_stride, in.head_dim) &&
+         moves_in_packs<T>(in.value, in.value_stride, in.value_dim);
+}
+
 template <class T>
 __device__ std::uint32_t pack_pair(float low, float high) {
   const Pack<T, 2> pair{{narrow<T>(low), narrow<T>(high)}};

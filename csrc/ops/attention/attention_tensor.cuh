@@ -1,4 +1,5 @@
 // Forward on the tensor cores, for bf16 and fp16: the products of attention_fragments.cuh around an online softmax.
+// Tiles are 64 keys where their scores, 32 registers, fit beside the sums, dim / 2 registers; at dim = 256 they are 32.
 #pragma once
 
 #include "ops/attention/attention_fragments.cuh"
@@ -112,14 +113,6 @@ void launch_tensor_forward(const AttentionInputs& in, const Dropout& dropout, T*
   launch<tensor_forward_kernel<T, dim, columns, pipelined>>(blocks_for(in.batch, in.heads, in.queries, kTensorRows),
                                                             kTensorThreads, elements * sizeof(T), stream, in, dropout,
                                                             output, statistics);
-}
-
-// The top of the ladder, for tensors whose rows are whole packs. Tiles of 64 keys where their scores, 32 registers, fit
-// beside the sums, dim / 2 registers; at dim = 256 those of 32.
-template <class T>
-bool can_pipeline(const AttentionInputs& in) {
-  return moves_in_packs<T>(in.key, in.key_stride, in.head_dim) &&
-         moves_in_packs<T>(in.value, in.value_stride, in.value_dim);
 }
 
 }  // namespace nnzoo::cuda

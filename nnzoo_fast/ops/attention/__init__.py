@@ -162,7 +162,7 @@ operation = Operation(
     stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
-        *cuda_rows("nnzoo_fast.ops.attention.cuda", "tiled", "tensor"),
+        *cuda_rows("nnzoo_fast.ops.attention.cuda", "naive", "tiled", "tensor", "pipelined"),
         triton_row("nnzoo_fast.ops.attention.triton_kernels", triton_supports_call),
     ),
     check=check,

@@ -81,9 +81,11 @@ def supports_tensor_cores(query, *others) -> Verdict:
     return supports(query, *others)
 
 
-_TILED, _TENSOR, _PIPELINED = map(Ladder, range(3))
-forward, backward = _PIPELINED.forward, _PIPELINED.backward
+_NAIVE, _TILED, _TENSOR, _PIPELINED, _HOPPER = map(Ladder, range(5))
+forward, backward = _HOPPER.forward, _HOPPER.backward
 RUNGS = {
+    "naive": Kernels(supports, _NAIVE.forward, _NAIVE.backward),
     "tiled": Kernels(supports, _TILED.forward, _TILED.backward),
     "tensor": Kernels(supports_tensor_cores, _TENSOR.forward, _TENSOR.backward),
+    "pipelined": Kernels(supports_tensor_cores, _PIPELINED.forward, _PIPELINED.backward),
 }
