@@ -57,7 +57,6 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   using A = Accumulator<T>;
   using Math = GateMathOf<T, wide>;
-  const ForwardArgs<T>& args = both.args();
   const int hidden = both.hidden;
   const int blocks = static_cast<int>(cluster_blocks());
   const Place place(both.tiles);
@@ -65,25 +64,25 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
   const bool inside = place.unit < hidden;
 
   Math math(memory.weights());
-  math.load(args.w_hh, place.rank, hidden, memory.depth);
+  math.load(both.args().w_hh, place.rank, hidden, memory.depth);
   for (int i = threadIdx.x; i < memory.rows * memory.pitch; i += kPersistentThreads) {
     const int sequence = place.slice + i / memory.pitch;
     const int unit = i % memory.pitch;
     const bool known = sequence < both.batch && unit < hidden;
-    memory.h(0)[i] = known ? args.h[static_cast<std::int64_t>(sequence) * hidden + unit] : narrow<T>(0);
+    memory.h(0)[i] = known ? both.args().h[static_cast<std::int64_t>(sequence) * hidden + unit] : narrow<T>(0);
     memory.h(1)[i] = narrow<T>(0);
   }
   for (int tile = 0; tile < both.tiles; ++tile) {
     const int sequence = place.sequence(tile);
     const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
-    memory.c()[tile * kPersistentThreads + threadIdx.x] = inside && sequence < both.batch ? args.c[at] : A(0);
+    memory.c()[tile * kPersistentThreads + threadIdx.x] = inside && sequence < both.batch ? both.args().c[at] : A(0);
   }
   cluster_sync();
 
   // The input's part of the gates, asked for a tile ahead of its use.
   const auto input_of = [&](std::int64_t first, int count, int tile, A(&into)[4]) {
     const int sequence = place.sequence(tile);
-    const A* const from = args.preactivations + (first + sequence) * 4 * hidden + place.unit;
+    const A* const from = both.args().preactivations + (first + sequence) * 4 * hidden + place.unit;
 #pragma unroll
     for (int gate = 0; gate < 4; ++gate)
       into[gate] = inside && sequence < count ? from[static_cast<std::int64_t>(gate) * hidden] : A(0);
@@ -94,7 +93,6 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
   for (int step = 0; step < both.steps; ++step) {
     const int parity = step % 2;
     const int count = both.count(step);
-    const std::int64_t next_first = both.next_first(first, step);
     const T* const h = memory.h(parity);
     T* const next = memory.h(1 - parity);
     for (int tile = 0; tile < both.tiles; ++tile) {
@@ -102,7 +100,7 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
       if (tile + 1 < both.tiles)
         input_of(first, count, tile + 1, ahead);
       else if (step + 1 < both.steps)
-        input_of(next_first, both.count(step + 1), 0, ahead);
+        input_of(both.next_first(first, step), both.count(step + 1), 0, ahead);
       A* const sums = memory.sums(parity, tile);
       math.multiply(h + tile * kBatchTile * memory.pitch, memory.pitch, sums);
       __syncthreads();
@@ -130,24 +128,25 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
       const int sequence = place.sequence(tile);
       if (!inside || sequence >= count) continue;
       const std::int64_t row = first + sequence;
-      args.output[row * both.output_stride + place.unit] =
+      both.args().output[row * both.output_stride + place.unit] =
           next[(tile * kBatchTile + place.warp) * memory.pitch + place.unit];
-      if (!args.cells) continue;
-      args.cells[row * hidden + place.unit] = memory.c()[tile * kPersistentThreads + threadIdx.x];
+      if (!both.args().cells) continue;
+      both.args().cells[row * hidden + place.unit] = memory.c()[tile * kPersistentThreads + threadIdx.x];
       const A* const sums = memory.sums(parity, tile) + place.warp * kSumsPitch + place.lane;
+      A* const preactivations = both.args().preactivations + row * 4 * hidden + place.unit;
 #pragma unroll
-      for (int g = 0; g < 4; ++g) args.preactivations[(row * 4 + g) * hidden + place.unit] = sums[g * kUnits];
+      for (int g = 0; g < 4; ++g) preactivations[static_cast<std::int64_t>(g) * hidden] = sums[g * kUnits];
     }
     cluster_wait();
-    first = next_first;
+    first = both.next_first(first, step);
   }
   for (int tile = 0; tile < both.tiles; ++tile) {
     const int sequence = place.sequence(tile);
     if (!inside || sequence >= both.batch) continue;
     const std::int64_t at = static_cast<std::int64_t>(sequence) * hidden + place.unit;
     const int own = (tile * kBatchTile + place.warp) * memory.pitch + place.unit;
-    args.h[at] = memory.h(both.steps % 2)[own];
-    args.c[at] = memory.c()[tile * kPersistentThreads + threadIdx.x];
+    both.args().h[at] = memory.h(both.steps % 2)[own];
+    both.args().c[at] = memory.c()[tile * kPersistentThreads + threadIdx.x];
   }
 #else
   __trap();
