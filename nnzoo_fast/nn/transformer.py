@@ -4,10 +4,10 @@ import functools
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from nnzoo_fast._compat import canonical_mask, dtype_or_none
 from nnzoo_fast.backends import STOCK_BACKEND, requested
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.nn.activated import activated, activation_name
@@ -74,8 +74,8 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
 
 def additive_masks(src: Tensor, mask: Tensor | None, padding: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Both masks as what is added to the scores, in `src`'s dtype; torch's warnings and errors where they disagree."""
-    padding = F._canonical_mask(padding, "src_key_padding_mask", F._none_or_dtype(mask), "src_mask", src.dtype)
-    return F._canonical_mask(mask, "src_mask", None, "", src.dtype, check_other=False), padding
+    padding = canonical_mask(padding, "src_key_padding_mask", dtype_or_none(mask), "src_mask", src.dtype)
+    return canonical_mask(mask, "src_mask", None, "", src.dtype, check_other=False), padding
 
 
 @drop_in(torch.nn.TransformerDecoderLayer)

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import is_traceable
@@ -74,7 +75,7 @@ def _stock_unseen(input, weight, bias, stride, padding, dilation, groups):
     """For fx proxies, which have no shape: the stock operator that needs no number of dimensions."""
     if isinstance(padding, str):
         as_list = [[value] if isinstance(value, int) else list(value) for value in (stride, dilation)]
-        return torch._convolution_mode(input, weight, bias, as_list[0], padding, as_list[1], groups)
+        return _compat.convolution_with_mode(input, weight, bias, as_list[0], padding, as_list[1], groups)
     stride, padding, dilation = (
         [value] if isinstance(value, int) else list(value) for value in (stride, padding, dilation)
     )
