@@ -17,31 +17,11 @@
 
 namespace nnzoo {
 
-struct ConvTransposeForward {
-  const void* input;
-  const void* weight;
-  const void* bias;
-  void* output;
-  ConvShape shape;
-  std::int64_t input_strides[5], output_strides[5];
-  DType dtype;
-  int threads;
-};
+using ConvTransposeForward = ConvForward;
 
 // Each of grad_input (any strides without overlap), grad_weight and grad_bias (contiguous) is null if it isn't wanted.
 // grad_output may have any strides. input is read only for grad_weight, weight only for grad_input.
-struct ConvTransposeBackward {
-  const void* grad_output;
-  const void* input;
-  const void* weight;
-  void* grad_input;
-  void* grad_weight;
-  void* grad_bias;
-  ConvShape shape;
-  std::int64_t grad_output_strides[5], input_strides[5], grad_input_strides[5];
-  DType dtype;
-  int threads;
-};
+using ConvTransposeBackward = ConvBackward;
 
 NNZOO_KERNEL(conv_transpose_forward, ConvTransposeForward)
 NNZOO_KERNEL(conv_transpose_backward, ConvTransposeBackward)
