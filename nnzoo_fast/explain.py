@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,4 +130,4 @@ def _milliseconds(found: operation.Operation, values: tuple, name: str) -> float
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             samples.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(samples)
+    return 1e3 * sorted(samples)[len(samples) // 2]

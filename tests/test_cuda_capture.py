@@ -26,6 +26,7 @@ SOURCES = [
 SPECS = [pytest.param(spec, id=spec.name) for spec in matrix.SPECS.values() if matrix.has_backend(spec, "cuemu")]
 
 CAPTURABLE = {
+    "cudaFuncGetAttributes",
     "cudaFuncSetAttribute",
     "cudaGetDriverEntryPointByVersion",
     "cudaGetErrorString",

@@ -7,7 +7,7 @@ import ctypes
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 
 import torch
@@ -105,8 +105,9 @@ class Session:
 
     def _runs(self, args: Sequence) -> None:
         """A kernel is about to run. Addresses that it does not get were for a kernel of the CPU, which has written."""
+        given = Counter(_numbers(args))
         for address, times in self.asked.items():
-            if times > sum(arg == address for arg in args if isinstance(arg, int)):
+            if times > given[address]:
                 self._written(address)
         self.asked.clear()
 
@@ -118,6 +119,15 @@ class Session:
             return tensor
 
         return empty
+
+
+def _numbers(args: Iterable) -> Iterator[int]:
+    """The integers among a kernel's arguments and in their lists."""
+    for arg in args:
+        if isinstance(arg, int):
+            yield arg
+        elif isinstance(arg, (list, tuple)):
+            yield from _numbers(arg)
 
 
 class _Listening:

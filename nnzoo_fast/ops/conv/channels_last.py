@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
-from nnzoo_fast.cuda_support import call
+from nnzoo_fast.cuda_support import call, is_aligned
 from nnzoo_fast.ops.conv.cpu import in_three
 
 BLOCKS = 264
@@ -42,7 +42,7 @@ def pack_of(tensor: torch.Tensor) -> int:
 def lies_in_units(image: torch.Tensor, unit: int) -> bool:
     """Whether the channels are adjacent and those of every pixel begin at a whole unit."""
     batch, channel, *space = image.stride()
-    aligned = image.data_ptr() % (unit * image.element_size()) == 0
+    aligned = is_aligned(image, unit * image.element_size())
     return channel == 1 and aligned and all(stride % unit == 0 for stride in (batch, *space))
 
 
@@ -77,7 +77,7 @@ def lay_weight(weight: torch.Tensor, groups: int, units: int, unit: int, back: b
     out_channels, in_channels = weight.shape[0] // groups, weight.shape[1]
     rows, channels = (in_channels, out_channels) if back else (out_channels, in_channels)
     taps, padded = math.prod(weight.shape[2:]), units * unit
-    lies_so = not back and padded == channels and weight.data_ptr() % 16 == 0
+    lies_so = not back and padded == channels and is_aligned(weight, 16)
     if lies_so and weight.movedim(1, -1).is_contiguous():
         return weight
     over_out, over_in, *space = weight.stride()

@@ -6,7 +6,7 @@ import functools
 import torch
 
 from nnzoo_fast import _extension
-from nnzoo_fast.cuda_support import allows_tf32
+from nnzoo_fast.cuda_support import allows_tf32, is_aligned
 
 
 class Kernel(enum.IntEnum):
@@ -49,7 +49,7 @@ def is_packed(matrix: torch.Tensor) -> bool:
         matrix.stride(along) == 1
         and across % _PACK_BYTES == 0
         and matrix.shape[along] * matrix.element_size() <= across < 2**40
-        and matrix.data_ptr() % _PACK_BYTES == 0
+        and is_aligned(matrix, _PACK_BYTES)
         and 0 < min(matrix.shape)
         and max(matrix.shape) < 2**31
     )
