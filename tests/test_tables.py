@@ -11,6 +11,7 @@ from torch._dynamo.testing import CompileCounter
 
 from nnzoo_fast import _compat, _extension, ops, tables
 from nnzoo_fast.ops.linear.cpu import pays
+from nnzoo_fast.tune import Point, wins_from
 
 ZEN5 = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
 GENOA = tables.Cpu("AuthenticAMD", 25, 17, "avx512_bf16")
@@ -80,6 +81,17 @@ def test_the_environment_variable_is_obeyed_on_import(tmp_path):
     assert imported("none").stdout.strip() == "None"
     absent = imported(str(tmp_path / "absent.json"))
     assert absent.returncode != 0 and "absent.json" in absent.stderr
+
+
+@pytest.mark.parametrize("path", sorted(tables.SHIPPED.glob("*.json")), ids=lambda path: path.stem)
+def test_a_shipped_table_says_what_its_points_say(path):
+    found, data = tables.Table.read(path), json.loads(path.read_text())
+    assert path.name == found.cpu.file_name
+    for name, entry in data["operations"].items():
+        assert hasattr(ops, name)
+        points = [Point(*values) for values in entry["points"]]
+        for kind, least in entry["wins_from"].items() if points else ():
+            assert least == wins_from(point for point in points if point.kind == kind), (name, kind)
 
 
 @pytest.mark.parametrize(
