@@ -210,7 +210,7 @@ def _differences(ours, stock, sample, dtype, ill_conditioned=False):
     if not (ill_conditioned and problems()):
         return problems()
     return problems(
-        [layers.errors(_function_results(stock, near), _truth(stock, near)) for near in neighbours(call, dtype)]
+        [layers.errors(_function_results(stock, near), _truth(stock, near)) for near in neighbours(call, dtype, 8)]
     )
 
 

@@ -7,23 +7,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nnzoo_fast import ops
 from nnzoo_fast.nn.drop_in import drop_in
+from nnzoo_fast.recurrent.check import two_states
 
 State = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 """h, or the tuple of h and c."""
-
-
-def two_states(name: str, hx: State) -> tuple[torch.Tensor, torch.Tensor]:
-    """h and c.
-
-    Raises:
-        TypeError: `hx` is no tuple.
-        RuntimeError: it has another number of tensors.
-    """
-    if not isinstance(hx, (tuple, list)):
-        raise TypeError(f"{name}: hx must be the tuple of h and c, got a {type(hx).__name__}")
-    if len(hx) != 2:
-        raise RuntimeError(f"{name}: hx must be the tuple of h and c, got {len(hx)} of them")
-    return tuple(hx)
 
 
 class _Recurrent(torch.nn.RNNBase):

@@ -10,6 +10,20 @@ from nnzoo_fast.recurrent.family import Family
 from nnzoo_fast.recurrent.weights import group, per_direction
 
 
+def two_states(name: str, hx) -> tuple[torch.Tensor, torch.Tensor]:
+    """h and c.
+
+    Raises:
+        TypeError: `hx` is no tuple.
+        RuntimeError: it has another number of tensors.
+    """
+    if not isinstance(hx, (tuple, list)):
+        raise TypeError(f"{name}: hx must be the tuple of h and c, got a {type(hx).__name__}")
+    if len(hx) != 2:
+        raise RuntimeError(f"{name}: hx must be the tuple of h and c, got {len(hx)} of them")
+    return tuple(hx)
+
+
 def check_count(family: Family, weights, bias, num_layers, bidirectional):
     if num_layers < 1:
         raise RuntimeError(f"{family.name}: num_layers is {num_layers}, expected at least 1")

@@ -188,3 +188,16 @@ def test_layers_compile():
     layer, x = nn.ConvLSTM2d(2, 3, 3, num_layers=2), torch.randn(2, 1, 2, 4, 5)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize("hx, exception", [((), RuntimeError), ((None,), RuntimeError), (torch.zeros(2), TypeError)])
+def test_a_state_that_is_not_two_tensors_is_named(hx, exception):
+    with pytest.raises(exception, match="conv_lstm: hx must be the tuple of h and c"):
+        conv_lstm(torch.zeros(2, 1, 3, 5), hx, torch.zeros(8, 3, 3), torch.zeros(8, 2, 3))
+
+
+def test_the_last_state_is_no_view_of_the_output():
+    output, h_n, _ = conv_lstm(torch.randn(2, 1, 3, 5), None, torch.randn(8, 3, 3), torch.randn(8, 2, 3))
+    last = output[-1].clone()
+    h_n.zero_()
+    assert torch.equal(output[-1], last)

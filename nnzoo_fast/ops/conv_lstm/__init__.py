@@ -11,6 +11,7 @@ from nnzoo_fast.ops.conv.arguments import per_dimension, resolve_padding
 from nnzoo_fast.ops.conv_lstm import cpu
 from nnzoo_fast.ops.conv_lstm.outputs import allocate, state_size
 from nnzoo_fast.ops.conv_lstm.reference import reference, steps_with
+from nnzoo_fast.recurrent.check import two_states
 
 __all__ = ["conv_lstm", "operation", "reference"]
 
@@ -50,7 +51,7 @@ def conv_lstm(
         state = size + padding before and after - dilation * (kernel - 1).
 
     Raises:
-        TypeError: padding or dilation that are not integers.
+        TypeError: `hx` that is no tuple; padding or dilation that are not integers.
         RuntimeError: shapes, dtypes, devices or paddings that don't fit together.
         BackendError: `backend` can't run this call.
     """
@@ -59,9 +60,9 @@ def conv_lstm(
         raise RuntimeError(f"conv_lstm: weight_ih must have 3 to 5 dimensions, got {list(weight_ih.shape)}")
     dilation = per_dimension("dilation", dilation, n, "conv_lstm")
     padding = resolve_padding(padding, weight_ih.shape[2:], [1] * n, dilation)
-    h0, c0 = hx or (None, None)
+    h0, c0 = (None, None) if hx is None else two_states("conv_lstm", hx)
     output, c_n = operation(input, h0, c0, weight_ih, weight_hh, bias, padding, dilation, backend=backend)
-    return output, output[-1], c_n
+    return output, output[-1].clone(), c_n  # no view: who writes into one result must not change another
 
 
 def stock(input, h0, c0, w_ih, w_hh, bias, padding, dilation):
