@@ -36,7 +36,7 @@ def examples():
 
 @pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
-@pytest.mark.parametrize("example", examples())
+@pytest.mark.parametrize("example", list(examples()))
 def test_equals_stock(example, dtype):
     with nnzoo_fast.backend("cpu"):
         problems = layers.deviations(example, example.build_ours(dtype), dtype)

@@ -51,7 +51,7 @@ def every_check():
             yield pytest.param(example, training, dtype, backend, id=name)
 
 
-@pytest.mark.parametrize("example, training, dtype, backend", every_check())
+@pytest.mark.parametrize("example, training, dtype, backend", list(every_check()))
 def test_layer_equals_stock(example, training, dtype, backend, reached):
     with nnzoo_fast.backend(backend):
         problems = layers.deviations(example, example.build_ours(dtype), dtype, training)
@@ -126,7 +126,7 @@ def every_compilation():
             yield pytest.param(example, training, kernels, id=name)
 
 
-@pytest.mark.parametrize("example, training, kernels", every_compilation())
+@pytest.mark.parametrize("example, training, kernels", list(every_compilation()))
 def test_layer_compiles_in_one_graph(example, training, kernels, monkeypatch):
     if kernels == "pure Python":
         monkeypatch.setattr(_extension, "_C", None)

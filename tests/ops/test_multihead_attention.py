@@ -93,7 +93,7 @@ def test_masks(kind, extra, batched):
         assert_same(layers, tensors, need_weights=need_weights, average_attn_weights=average, **given)
 
 
-@pytest.mark.parametrize("sizes", itertools.product([None, 9], [None, 4]), ids=str)
+@pytest.mark.parametrize("sizes", list(itertools.product([None, 9], [None, 4])), ids=str)
 def test_sizes_of_key_and_value(sizes):
     layers = pair(kdim=sizes[0], vdim=sizes[1])
     assert_same(layers, inputs(layers[0], "three"), need_weights=False)
