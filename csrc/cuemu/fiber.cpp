@@ -41,11 +41,12 @@ constexpr std::size_t kSavedRegisters = 6;
 }  // namespace
 
 char* map_stack() {
-  void* memory = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, 2 * kStackBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  mprotect(memory, kGuardBytes, PROT_NONE);
-  return static_cast<char*>(memory) + kGuardBytes;
+  const std::size_t misalignment = (reinterpret_cast<std::uintptr_t>(memory) + kGuardBytes) % kStackBytes;
+  char* stack = static_cast<char*>(memory) + kGuardBytes + (misalignment ? kStackBytes - misalignment : 0);
+  if (mprotect(stack, kStackBytes, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+  return stack;
 }
 
 #ifdef CUEMU_USES_UCONTEXT

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #if !defined(__x86_64__) || defined(CUEMU_UCONTEXT)
 #define CUEMU_USES_UCONTEXT 1
@@ -22,9 +23,13 @@ struct Fiber {
 };
 
 // A stack with an unmapped page below it, so that a kernel with too many local variables faults instead of writing
-// elsewhere.
+// elsewhere. It begins at a multiple of its size: two addresses are on the same one if they differ in their last bits
+// only.
 constexpr std::size_t kStackBytes = 64 << 10;
 char* map_stack();
+inline bool same_stack(const volatile void* one, const volatile void* other) {
+  return (reinterpret_cast<std::uintptr_t>(one) ^ reinterpret_cast<std::uintptr_t>(other)) < kStackBytes;
+}
 
 // Makes `fiber` start `entry` on `stack` at its first switch. `stagger` shifts the first frame: stacks whose hot frames
 // lie at the same offset would all compete for the same few cache lines.

@@ -74,7 +74,7 @@ struct ShuffleOp {
 
 // The value of lane `source`.
 template <Shuffle kind, class T>
-T read_lane(unsigned mask, T value, unsigned source, Site site) {
+CUEMU_UNCHECKED T read_lane(unsigned mask, T value, unsigned source, Site site) {
   ShuffleFrame<T> frame{value, value, source};
   warp_collective(mask, &frame, ShuffleOp<T, kind>::op, site);
   return frame.result;
@@ -82,7 +82,7 @@ T read_lane(unsigned mask, T value, unsigned source, Site site) {
 
 // `operand` is a lane, a distance or a bit mask. The warp is cut into sections of `width` lanes; where the source would
 // lie outside the own section (for xor: in a later one), a lane gets its own value back.
-inline unsigned shuffle_source(Shuffle kind, unsigned operand, unsigned width, Site site) {
+CUEMU_UNCHECKED inline unsigned shuffle_source(Shuffle kind, unsigned operand, unsigned width, Site site) {
   if (width == 0 || width > kWarpLanes || (width & (width - 1)))
     fail("the width of a shuffle is a power of two up to 32", site);
   unsigned self = lane();
@@ -100,7 +100,8 @@ inline unsigned shuffle_source(Shuffle kind, unsigned operand, unsigned width, S
 }
 
 template <Shuffle kind, class T>
-typename Shuffled<T>::Type shuffle(unsigned mask, T value, unsigned operand, unsigned width, Site site) {
+CUEMU_UNCHECKED typename Shuffled<T>::Type shuffle(unsigned mask, T value, unsigned operand, unsigned width,
+                                                   Site site) {
   return read_lane<kind>(mask, value, shuffle_source(kind, operand, width, site), site);
 }
 
@@ -158,7 +159,7 @@ struct ReduceOp {
 };
 
 template <Reduce kind, class T>
-T reduce(unsigned mask, T value, Site site) {
+CUEMU_UNCHECKED T reduce(unsigned mask, T value, Site site) {
   ReduceFrame<T> frame{value};
   warp_collective(mask, &frame, ReduceOp<T, kind>::op, site);
   return frame.value;

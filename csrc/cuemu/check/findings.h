@@ -9,12 +9,10 @@
 #include <string>
 #include <tuple>
 
-#include "cuemu/check/access.h"
+#include "cuemu/check/sites.h"
 #include "cuemu/runtime.h"
 
 namespace cuemu::check {
-
-constexpr SiteId kNoSite = ~SiteId{0};
 
 using Index = std::array<unsigned, 3>;
 

@@ -29,7 +29,6 @@ GlobalMemory::~GlobalMemory() {
 }
 
 void GlobalMemory::add(std::uintptr_t address, std::size_t bytes, bool initialised, const std::string& name) {
-  latest_ = nullptr;
   for (auto buffer = buffers_.begin(); buffer != buffers_.end();) {
     bool overlaps = buffer->second.begin < address + bytes && address < buffer->second.end;
     buffer = overlaps || buffer->first == address ? buffers_.erase(buffer) : std::next(buffer);
@@ -38,10 +37,7 @@ void GlobalMemory::add(std::uintptr_t address, std::size_t bytes, bool initialis
                    std::forward_as_tuple(address, address + bytes, Space::global, initialised, name));
 }
 
-void GlobalMemory::remove(std::uintptr_t address) {
-  latest_ = nullptr;
-  buffers_.erase(address);
-}
+void GlobalMemory::remove(std::uintptr_t address) { buffers_.erase(address); }
 
 void* GlobalMemory::allocate(std::size_t bytes, bool initialised, const std::string& name) {
   std::size_t mapped = kGuardBytes + bytes + kGuardBytes;
@@ -54,14 +50,11 @@ void* GlobalMemory::allocate(std::size_t bytes, bool initialised, const std::str
   return static_cast<char*>(memory) + kGuardBytes;
 }
 
-Region* GlobalMemory::find(std::uintptr_t address, std::size_t bytes) {
-  if (latest_ && latest_->holds(address, bytes)) return latest_;
+Area GlobalMemory::find(std::uintptr_t address, std::size_t bytes) {
   auto after = buffers_.upper_bound(address);
-  if (after == buffers_.begin()) return nullptr;
+  if (after == buffers_.begin()) return {};
   Region& region = std::prev(after)->second;
-  if (!region.holds(address, bytes)) return nullptr;
-  latest_ = &region;
-  return latest_;
+  return region.holds(address, bytes) ? Area{&region, region.begin, region.end} : Area{};
 }
 
 std::string GlobalMemory::describe(std::uintptr_t address) const {
@@ -93,19 +86,17 @@ void SharedMemory::begin_block(void* dynamic, std::size_t bytes, Time now) {
     std::memset(reinterpret_cast<void*>(statics_.begin + array->offset), kUntouched, array->bytes);
 }
 
-Region* SharedMemory::find(std::uintptr_t address, std::size_t bytes) {
-  if (dynamic_.holds(address, bytes)) return &dynamic_;
-  if (!statics_.holds(address, bytes)) return nullptr;
-  if (address >= latest_begin_ && address + bytes <= latest_end_) return &statics_;
-  if (this_module().shared_arrays.empty()) return &statics_;
+Area SharedMemory::find(std::uintptr_t address, std::size_t bytes) {
+  if (dynamic_.holds(address, bytes)) return {&dynamic_, dynamic_.begin, dynamic_.end};
+  if (!statics_.holds(address, bytes)) return {};
+  if (this_module().shared_arrays.empty()) return {&statics_, statics_.begin, statics_.end};
   const SharedArray* array = array_before(address);
-  if (!array || array->is_the_emulators) return nullptr;
+  if (!array) return {};
   std::uintptr_t begin = statics_.begin + array->offset;
-  if (address + bytes > begin + array->bytes) return nullptr;
-  used_.insert(array);
-  latest_begin_ = begin;
-  latest_end_ = begin + array->bytes;
-  return &statics_;
+  const Area area{array->is_the_emulators ? nullptr : &statics_, begin, begin + array->bytes};
+  if (!area.holds(address, bytes)) return {};
+  if (area.region) used_.insert(array);
+  return area;
 }
 
 std::string SharedMemory::describe(std::uintptr_t address) const {
@@ -120,12 +111,6 @@ std::string SharedMemory::describe(std::uintptr_t address) const {
   constexpr std::uintptr_t kNear = 1024;
   if (dynamic_.begin == dynamic_.end || distance(address, dynamic_) > kNear) return "";
   return distance_from(address, dynamic_.begin, dynamic_.end, "dynamic shared memory");
-}
-
-bool SharedMemory::is_the_emulators(std::uintptr_t address) const {
-  if (!is_in_statics(address)) return false;
-  const SharedArray* array = array_before(address);
-  return array && array->is_the_emulators && address < statics_.begin + array->offset + array->bytes;
 }
 
 // The last one that begins at the address or before.

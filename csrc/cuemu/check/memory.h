@@ -35,6 +35,14 @@ struct Region {
   bool holds(std::uintptr_t address, std::size_t bytes) const { return address >= begin && address + bytes <= end; }
 };
 
+// Addresses that are one thing: a buffer or a shared array of a region, or, without one, memory that is not checked.
+struct Area {
+  Region* region = nullptr;
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+  bool holds(std::uintptr_t address, std::size_t bytes) const { return address >= begin && address + bytes <= end; }
+};
+
 // Buffers in global memory.
 class GlobalMemory {
  public:
@@ -43,8 +51,8 @@ class GlobalMemory {
   void remove(std::uintptr_t address);
   void* allocate(std::size_t bytes, bool initialised, const std::string& name);
 
-  // The buffer in which the bytes lie, or nullptr.
-  Region* find(std::uintptr_t address, std::size_t bytes);
+  // The buffer in which the bytes lie; holds nothing if there is none.
+  Area find(std::uintptr_t address, std::size_t bytes);
   // "4 bytes past the end of 'x'".
   std::string describe(std::uintptr_t address) const;
   // Whether touching memory there does no harm, although it is nobody's.
@@ -56,7 +64,6 @@ class GlobalMemory {
     std::size_t bytes;
   };
   std::map<std::uintptr_t, Region> buffers_;  // by their begin
-  Region* latest_ = nullptr;
   std::vector<Mapping> mappings_;
 };
 
@@ -70,12 +77,11 @@ class SharedMemory {
 
   // A new block begins on the calling OS thread.
   void begin_block(void* dynamic, std::size_t bytes, Time now);
-  // The memory in which the bytes lie, or nullptr.
-  Region* find(std::uintptr_t address, std::size_t bytes);
+  // The array or the buffer in which the bytes lie, or the emulator's variable; it holds nothing if there is none.
+  Area find(std::uintptr_t address, std::size_t bytes);
   std::string describe(std::uintptr_t address) const;
   // Whether the address is in the OS thread's variables: those of the emulator, or between two shared arrays.
   bool is_in_statics(std::uintptr_t address) const { return statics_.holds(address, 1); }
-  bool is_the_emulators(std::uintptr_t address) const;
 
  private:
   const SharedArray* array_before(std::uintptr_t address) const;
@@ -84,8 +90,6 @@ class SharedMemory {
   Region dynamic_;
   std::set<const SharedArray*>
       used_;  // arrays that kernels have accessed: a file may have other thread-local variables
-  std::uintptr_t latest_begin_ = 0;
-  std::uintptr_t latest_end_ = 0;
 };
 
 }  // namespace cuemu::check

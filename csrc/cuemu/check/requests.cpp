@@ -5,29 +5,41 @@
 namespace cuemu::check {
 namespace {
 
-constexpr std::uintptr_t kSectorBytes = 32;
+constexpr std::uint32_t kSectorBytes = 32;
 constexpr unsigned kBanks = 32;
-constexpr std::uintptr_t kBankBytes = 4;
+constexpr std::uint32_t kBankBytes = 4;
 
 // Counts the distinct values; sorts them. Most requests come sorted.
-unsigned count_distinct(std::uintptr_t* begin, std::uintptr_t* end) {
+unsigned count_distinct(std::uint32_t* begin, std::uint32_t* end) {
   if (!std::is_sorted(begin, end)) std::sort(begin, end);
   return static_cast<unsigned>(std::unique(begin, end) - begin);
 }
 
+// Whether all that `lanes` ask for is in 32 words in a row, which are in 32 banks. Most requests are like that.
+bool is_one_row(const Request& request, std::uint32_t lanes, unsigned bytes) {
+  std::uint32_t first = ~0u;
+  std::uint32_t last = 0;
+  for (; lanes; lanes &= lanes - 1) {
+    const std::uint32_t address = request.addresses[__builtin_ctz(lanes)];
+    first = std::min(first, address);
+    last = std::max(last, address + bytes - 1);
+  }
+  return last / kBankBytes - first / kBankBytes < kBanks;
+}
+
 // The words of each bank that `lanes` ask for.
 unsigned busiest_bank(const Request& request, std::uint32_t lanes, unsigned bytes) {
+  if (is_one_row(request, lanes, bytes)) return 1;
   std::uint32_t words[kBanks][2 * kBanks];  // an access that is not aligned has part in two
   unsigned used[kBanks] = {};
   unsigned busiest = 0;
   for (; lanes; lanes &= lanes - 1) {
-    std::uintptr_t address = request.addresses[__builtin_ctz(lanes)];
-    for (std::uintptr_t word = address / kBankBytes; word <= (address + bytes - 1) / kBankBytes; ++word) {
+    std::uint32_t address = request.addresses[__builtin_ctz(lanes)];
+    for (std::uint32_t word = address / kBankBytes; word <= (address + bytes - 1) / kBankBytes; ++word) {
       std::uint32_t* of_bank = words[word % kBanks];
       unsigned& count = used[word % kBanks];
-      std::uint32_t name = static_cast<std::uint32_t>(word);
-      if (std::find(of_bank, of_bank + count, name) != of_bank + count) continue;
-      of_bank[count++] = name;
+      if (std::find(of_bank, of_bank + count, word) != of_bank + count) continue;
+      of_bank[count++] = word;
       busiest = std::max(busiest, count);
     }
   }
@@ -37,15 +49,15 @@ unsigned busiest_bank(const Request& request, std::uint32_t lanes, unsigned byte
 }  // namespace
 
 Sectors count_sectors(const Request& request, unsigned bytes) {
-  std::uintptr_t addresses[32];
-  std::uintptr_t sectors[64];
+  std::uint32_t addresses[32];
+  std::uint32_t sectors[64];
   unsigned lanes = 0;
   unsigned touched = 0;
   for (std::uint32_t rest = request.lanes; rest; rest &= rest - 1) {
-    std::uintptr_t address = request.addresses[__builtin_ctz(rest)];
+    std::uint32_t address = request.addresses[__builtin_ctz(rest)];
     addresses[lanes++] = address;
     sectors[touched++] = address / kSectorBytes;
-    std::uintptr_t last = (address + bytes - 1) / kSectorBytes;
+    std::uint32_t last = (address + bytes - 1) / kSectorBytes;
     if (last != address / kSectorBytes) sectors[touched++] = last;
   }
   unsigned distinct = count_distinct(addresses, addresses + lanes);

@@ -15,9 +15,10 @@
 
 namespace cuemu::check {
 
+// Half an address is enough to tell sectors and banks apart, unless lanes are 4 GB apart.
 struct Request {
   std::uint32_t lanes;
-  std::uintptr_t addresses[32];
+  std::uint32_t addresses[32];
 };
 
 // Distinct 32-byte sectors, and as many as the distinct bytes would fill.
@@ -83,7 +84,7 @@ class WarpRequests {
     if (index == instruction.used) begin_request(instruction, site);
     Request& request = instruction.requests[index];
     request.lanes |= 1u << lane;
-    request.addresses[lane] = address;
+    request.addresses[lane] = static_cast<std::uint32_t>(address);
   }
 
   // Counts what has been recorded and forgets it. `existing`: the lanes of the warp that the block has.

@@ -9,8 +9,9 @@ using cuemu::check::Kind;
 namespace {
 
 inline void tell(const void* address, std::size_t bytes, Kind kind, bool is_volatile, bool aligned, const void* pc) {
-  if (cuemu::check::session)
-    cuemu::check::session->access({address, static_cast<unsigned>(bytes), kind, is_volatile, aligned}, pc);
+  // Most accesses are to the kernel's own variables, which are on the stack that this function runs on, too.
+  if (cuemu::same_stack(address, __builtin_frame_address(0)) || !cuemu::check::session) return;
+  cuemu::check::session->access({address, static_cast<unsigned>(bytes), kind, is_volatile, aligned}, pc);
 }
 
 inline void tell_atomic(const volatile void* address, std::size_t bytes, int order, const void* pc) {

@@ -8,6 +8,7 @@ Session* session = nullptr;
 
 void Session::launch_begins(const Grid&, const std::string& kernel) {
   order_.launch_begins();
+  ++epoch_;
   kernel_ = kernel;
   kernel_counts_ = &counts_.kernels[kernel];
   ++kernel_counts_->launches;
@@ -19,19 +20,12 @@ bool Session::launch_ends() {
   return is_reported_;
 }
 
-Session::BlockState& Session::state_of(Block& block) {
-  if (&block != latest_block_) {
-    latest_block_ = &block;
-    latest_state_ = &states_[&block];
-  }
-  return *latest_state_;
-}
-
 void Session::block_begins(Block& block) {
   BlockState& state = state_of(block);
   Time now = order_.tick();
   state.order = std::make_unique<BlockOrder>(++blocks_begun_, block.thread_count(), now);
   state.is_running = true;
+  ++epoch_;
   state.shared.begin_block(block.shared_memory(), block.grid().shared_bytes, now);
 }
 
@@ -111,7 +105,7 @@ void Session::frees(void* memory) { global_.remove(reinterpret_cast<std::uintptr
 
 void Session::host_writes(const void* address, std::size_t bytes) {
   auto begin = reinterpret_cast<std::uintptr_t>(address);
-  Region* region = bytes ? global_.find(begin, bytes) : nullptr;
+  Region* region = bytes ? global_.find(begin, bytes).region : nullptr;
   if (!region) return;
   Access written{order_.tick(), 0, 0, 0, 0, 0, 0, 0};
   region->shadow.visit(begin - region->begin, bytes, [&](Cell& cell, std::size_t) { cell.write = written; });

@@ -37,7 +37,7 @@ class Session : public Observer {
  public:
   // The current thread is about to access memory. From instrumented code (sanitizer.cpp), or from the emulator on
   // behalf of the kernel.
-  void access(const Asked& asked, Place place);
+  void access(const Asked& asked, const Place& place);
   // An index that is outside its array's type, likewise.
   void index_outside(const char* array_type, long long index, Place place);
   void fence();
@@ -113,9 +113,16 @@ class Session : public Observer {
 
   // Files with kernels have host functions too, and those are instrumented as well.
   static bool in_kernel() { return current_block && current_block->current(); }
-  BlockState& state_of(Block& block);
-  // Where the bytes are; nullptr when the access has been dealt with: the emulator's memory, or a finding.
-  Region* find_region(Block& block, BlockState& state, const Asked& asked, Place place);
+  BlockState& state_of(Block& block) {
+    if (&block != latest_block_) {
+      ++epoch_;
+      latest_block_ = &block;
+      latest_state_ = &states_[&block];
+    }
+    return *latest_state_;
+  }
+  // Where the bytes are; empty after a finding.
+  Area find_area(Block& block, BlockState& state, const Asked& asked, Place place);
   void out_of_bounds(Block& block, BlockState& state, const Asked& asked, Place place);
   void misaligned(Block& block, BlockState& state, const Asked& asked, Region& region, Place place);
   std::string describe(const BlockState& state, std::uintptr_t address) const;
@@ -128,7 +135,7 @@ class Session : public Observer {
   void note(const Step& step, Fault fault, SiteId other, const std::string& message);
   void note(Fault fault, const std::string& message, Place place);
   void settle_doubtful_store();
-  void let_others_run(const Asked& asked, Block& block, Place place);
+  void let_others_run(const Asked& asked, Block& block, const Place& place);
   void count_requests(Block& block, unsigned warp);
 
   std::string kernel_;
@@ -145,6 +152,7 @@ class Session : public Observer {
   DoubtfulStore doubtful_;
   Polled polled_{};
   std::map<std::uintptr_t, std::uintptr_t> meant_races_;  // begin and end
+  std::uint64_t epoch_ = 1;                               // another one where an instruction's area may no longer hold
   std::map<Block*, BlockState> states_;
   Block* latest_block_ = nullptr;
   BlockState* latest_state_ = nullptr;

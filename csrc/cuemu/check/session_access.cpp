@@ -23,24 +23,29 @@ const char* name_of(Kind kind) {
 
 }  // namespace
 
-void Session::access(const Asked& asked, Place place) {
+void Session::access(const Asked& asked, const Place& place) {
   if (!in_kernel()) return;
   Block* block = current_block;
   Thread& thread = *block->current();
-  auto address = reinterpret_cast<std::uintptr_t>(asked.address);
-  if (address - reinterpret_cast<std::uintptr_t>(thread.stack) < kStackBytes) return;
+  if (same_stack(asked.address, thread.stack)) return;
   settle_doubtful_store();
   BlockState& state = state_of(*block);
-  Region* region = find_region(*block, state, asked, place);
+  auto address = reinterpret_cast<std::uintptr_t>(asked.address);
+  Instruction& instruction = sites_.at(place);
+  if (instruction.epoch != epoch_ || !instruction.area.holds(address, asked.bytes)) {
+    instruction.area = find_area(*block, state, asked, place);
+    instruction.epoch = epoch_;
+  }
+  Region* region = instruction.area.region;
   if (!region) return;
-  if (asked.is_aligned && address % asked.bytes) misaligned(*block, state, asked, *region, place);
+  const unsigned alignment = asked.bytes & -asked.bytes;
+  if (asked.is_aligned && address & (alignment - 1)) misaligned(*block, state, asked, *region, place);
   bool is_shared = region->space == Space::shared;
   bool is_strong = is_atomic(asked.kind) || (asked.is_volatile && !is_shared);
   if (is_strong) order_.strong_access(*state.order, thread.number, asked.address);
-  unsigned piece = kWidest;
-  while (asked.bytes % piece) piece /= 2;
+  const unsigned piece = std::min(alignment, kWidest);
   for (unsigned part = 0; part * piece < asked.bytes; ++part) {
-    SiteId site = sites_.of(place, part % kSharedPart + (is_shared ? kSharedPart : 0));
+    SiteId site = sites_.of(instruction, part % kSharedPart + (is_shared ? kSharedPart : 0));
     bool is_polled = asked.is_volatile && is_shared;
     Access access{order_.now(),  thread.number,         is_strong, is_polled, asked.is_bulk,
                   asked.is_copy, state.order->number(), site};
@@ -49,7 +54,7 @@ void Session::access(const Asked& asked, Place place) {
   let_others_run(asked, *block, place);
 }
 
-void Session::let_others_run(const Asked& asked, Block& block, Place place) {
+inline void Session::let_others_run(const Asked& asked, Block& block, const Place& place) {
   constexpr unsigned kPatience = 5000;
   constexpr unsigned kPatienceIfVolatile = 16;
   const Thread* thread = block.current();
@@ -73,7 +78,7 @@ void Session::misaligned(Block& block, BlockState& state, const Asked& asked, Re
   block.stop(message);
 }
 
-void Session::check(const Step& step) {
+inline void Session::check(const Step& step) {
   SiteId id = step.access.site;
   if (id >= counts_.sites.size()) counts_.sites.resize(id + 1);
   SiteCounts& site = counts_.sites[id];
@@ -97,7 +102,7 @@ void Session::check(const Step& step) {
 }
 
 // Whether the current thread has seen an earlier access, or needs not.
-bool Session::in_order(const Step& step, const Access& earlier) const {
+inline bool Session::in_order(const Step& step, const Access& earlier) const {
   Time quiet = step.region->space == Space::shared ? step.region->valid_after : order_.launch_begin();
   if (earlier.time <= quiet || step.state.order->has_seen(step.thread.number, earlier)) return true;
   const Access& me = step.access;
@@ -115,7 +120,7 @@ bool Session::is_untouched(const Step& step) {
   return step.region->space == Space::global || are(kUntouched) || are(0);
 }
 
-void Session::check_load(const Step& step, Cell& cell, std::size_t cell_bytes) {
+inline void Session::check_load(const Step& step, Cell& cell, std::size_t cell_bytes) {
   const Region& region = *step.region;
   const Access& me = step.access;
   Access& latest = cell.reads[0];
@@ -239,28 +244,29 @@ std::string Session::describe(const BlockState& state, std::uintptr_t address) c
   return "";
 }
 
-Region* Session::find_region(Block& block, BlockState& state, const Asked& asked, Place place) {
+Area Session::find_area(Block& block, BlockState& state, const Asked& asked, Place place) {
   auto address = reinterpret_cast<std::uintptr_t>(asked.address);
-  if (Region* region = state.shared.find(address, asked.bytes)) return region;
-  if (Region* region = global_.find(address, asked.bytes)) return region;
-  if (state.shared.is_the_emulators(address)) return nullptr;
+  if (Area area = state.shared.find(address, asked.bytes); area.end) return area;
+  if (Area area = global_.find(address, asked.bytes); area.end) return area;
   // Shared memory of another block of the cluster.
   for (auto& [other, neighbour] : states_)
     if (neighbour.is_running)
-      if (Region* region = neighbour.shared.find(address, asked.bytes)) return region;
+      if (Area area = neighbour.shared.find(address, asked.bytes); area.end) return area;
   for (const Segment& segment : this_module().segments) {
     if (address < segment.begin || address >= segment.end) continue;
-    if (!segment.writable) return nullptr;  // constants
+    if (!segment.writable) return {nullptr, segment.begin, segment.end};  // constants
+    ++epoch_;
     global_.add(segment.begin, segment.end - segment.begin, true, "__device__ variables");
     return global_.find(address, asked.bytes);
   }
   if (Allocation found = find_allocation(asked.address); found.begin) {  // older than the session
     auto begin = reinterpret_cast<std::uintptr_t>(found.begin);
+    ++epoch_;
     global_.add(begin, found.bytes, true, "memory of " + std::to_string(found.bytes) + " bytes");
-    if (Region* region = global_.find(address, asked.bytes)) return region;
+    if (Area area = global_.find(address, asked.bytes); area.end) return area;
   }
   out_of_bounds(block, state, asked, place);
-  return nullptr;
+  return {};
 }
 
 void Session::out_of_bounds(Block& block, BlockState& state, const Asked& asked, Place place) {

@@ -32,7 +32,7 @@ void Session::copy_lands(const Copy& copy) {
   BlockState& state = state_of(*current_block);
   auto address = reinterpret_cast<std::uintptr_t>(copy.shared);
   std::size_t bytes = copy.bytes + copy.zero_bytes;
-  Region* region = state.shared.find(address, bytes);
+  Region* region = state.shared.find(address, bytes).region;
   if (!region) return;
   Access landed{order_.now(),          current_block->current()->number, 0, 0, 0, 0,
                 state.order->number(), sites_.of(copy.site, kSharedPart)};

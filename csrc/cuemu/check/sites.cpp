@@ -87,18 +87,22 @@ std::string whole_path(const std::string& file, const std::vector<Line>& known) 
 
 }  // namespace
 
-SiteId Sites::add(const Place& place, std::uint64_t key) {
-  SiteId id = static_cast<SiteId>(places_.size());
+SiteId Sites::add(const Place& place) {
   places_.push_back(place);
-  if (2 * places_.size() > table_.size()) {
+  return static_cast<SiteId>(places_.size() - 1);
+}
+
+Instruction& Sites::add_instruction(const Place& place, std::uint64_t key) {
+  instructions_.emplace_back(place);
+  if (2 * instructions_.size() > table_.size()) {
     std::vector<Slot> old(2 * table_.size());
     old.swap(table_);
     --shift_;
     for (const Slot& slot : old)
       if (slot.key) insert(slot);
   }
-  insert({key, id});
-  return id;
+  insert({key, &instructions_.back()});
+  return instructions_.back();
 }
 
 void Sites::insert(Slot slot) {
