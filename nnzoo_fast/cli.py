@@ -105,17 +105,22 @@ def bench(
     backend: Annotated[list[str] | None, typer.Option(help="Time this backend; repeat for more.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few cases, short timings.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Every case in every dtype, and every variant.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every case in every dtype, layers and models.")] = False,
     ladder: Annotated[bool, typer.Option("--ladder", help="The rungs of each ladder, naive to fast.")] = False,
+    dtype: Annotated[list[str] | None, typer.Option(help="Only this dtype, such as float32; repeat for more.")] = None,
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Time torch.compile too.")] = True,
     out: Annotated[Path, typer.Option(help="Folder for bench.json, charts and index.html.")] = Path("bench-report"),
 ) -> None:
-    """Time against the best of stock torch, torch.compile and installed peers. Exit code 1 if checks fail."""
+    """Time against the best of stock torch, torch.compile and installed peers. Exit code 1 if checks fail.
+
+    An interrupted run goes on where it stopped, if nothing has changed.
+    """
     from nnzoo_fast.benchmark import ops, report, session
 
     specs = all_specs()
     _known(what or [], [*specs, *session.GROUPS], "operation")
     _known(backend or [], _backends(specs.values()), "backend")
+    _known(dtype or [], {verify.short(each) for spec in specs.values() for each in spec.dtypes}, "dtype")
     if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
         raise Mistake(f"device {device!r}: this machine has cpu{' and cuda' if torch.cuda.is_available() else ' only'}")
     if _extension._C is None and device == "cpu":
@@ -127,10 +132,12 @@ def bench(
         writable_folder(out)
     except OSError as error:
         raise Mistake(f"--out: can't write to {out}: {error.strerror}") from None
-    settings = ops.Settings(tuple(backend or ()), device, 0.3 if quick else 1.0, quick, every, compiled, ladder)
+    settings = ops.Settings(
+        tuple(backend or ()), device, 0.3 if quick else 1.0, quick, every, compiled, ladder, tuple(dtype or ())
+    )
     console = _console()
     with _progress(console) as advance:
-        found = session.run(what or [], settings, advance)
+        found = session.run(what or [], settings, advance, partial := out / "bench.partial.jsonl")
     table = _table(str(found.machine), *report.HEADERS)
     for row in found.rows:
         table.add_row(*map(_coloured, report.cells(row)))
@@ -138,6 +145,7 @@ def bench(
     console.print(report.summary(found))
     for path in report.write(found, out):
         console.print(f"wrote {path}", style="dim", highlight=False)
+    partial.unlink(missing_ok=True)
     raise typer.Exit(1 if found.failed else 0)
 
 
@@ -170,9 +178,7 @@ def tune_command(
 def _wins_table(sweep) -> Table:
     from nnzoo_fast.tune import wins_from
 
-    table = _table(
-        "Where our kernels run on this CPU", "operation", "kind of call", "from multiply-adds", "ratio there"
-    )
+    table = _table("Where our kernels run on this CPU", "operation", "kind of call", "from work", "ratio there")
     for operation in sweep.points:
         for kind, points in sweep.kinds(operation).items():
             least = wins_from(points)

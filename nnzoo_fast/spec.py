@@ -129,6 +129,8 @@ class OpSpec:
         length: the longest sum behind one element of a result, for the float64 rule; `length(call) -> int`.
         variants: the ladder: named implementations, simplest first, each with the public function's signature.
         peers: the same call by other libraries, each imported when called, for the benchmarks to measure against.
+        traceable: whether torch.compile can look into `stock`. Else it runs torch's operator as it is, behind a graph
+            break, and has no time of its own.
     """
 
     name: str
@@ -142,6 +144,7 @@ class OpSpec:
     length: Callable[[Call], int] = lambda call: max((tensor.numel() for tensor in call.tensors()), default=1)
     variants: dict[str, Callable] = field(default_factory=dict)
     peers: dict[str, Callable] = field(default_factory=dict)
+    traceable: bool = True
 
 
 def outputs_of(result: Any) -> list[torch.Tensor]:

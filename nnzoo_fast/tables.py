@@ -119,16 +119,19 @@ def find(cpu: Cpu, forced: str | None = None) -> Table | None:
 TABLE = find(Cpu.here(), os.environ.get("NNZOO_TABLE"))
 
 
-def pays(operation: str, kind: str, work: int, rule: Verdict) -> Verdict:
-    """Whether a call of this `kind` and `work` is expected to beat stock torch here; `rule` where no table says."""
+def pays(operation: str, kind: str, work: int, rule: Verdict, unit: str = "multiply-adds") -> Verdict:
+    """Whether a call of this `kind` and `work`, so many of a `unit`, is expected to beat stock torch here.
+
+    `rule` is the answer where no table says.
+    """
     if TABLE is None or kind not in TABLE.wins_from.get(operation, {}):
         return rule
     least = TABLE.wins_from[operation][kind]
     if least is None:
         return False, f"{kind}: stock torch was as fast at every size measured on this CPU"
     if work < least:
-        return False, f"{kind}: stock torch is as fast below {least} multiply-adds on this CPU"
-    return True, f"{kind}: measured to win from {least} multiply-adds on this CPU"
+        return False, f"{kind}: stock torch is as fast below {least} {unit} on this CPU"
+    return True, f"{kind}: measured to win from {least} {unit} on this CPU"
 
 
 def way(*tensors: torch.Tensor | None) -> str:

@@ -1,9 +1,12 @@
 """`nnzoo-fast tune`: measures where our kernels beat stock torch on this CPU, and writes the table that `pays` reads.
 
 An op folder's `sweep.py` gives calls from small to large, `SWEEP`, and says what kind a table files one under and how
-much work it is: `kind_of(*args)` of the operation's arguments. Every call is timed in every dtype, forward and
-training, on one thread and on all, against stock torch in one process. A point is written to the file as soon as it is
-measured, so an interrupted sweep goes on where it stopped.
+much work it is: `kind_of(*args)` of the operation's arguments. Every call is timed forward and training against stock
+torch in one process, in its first dtype on one thread and on all, in others on one or all in turn. A point is written
+to the file as soon as it is measured, so an interrupted sweep goes on where it stopped.
+
+One call that meets a noisy moment must not spoil a table: what contradicts its neighbours is measured again, and counts
+only once it has been measured three times.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import importlib.util
 import json
 import math
 import os
+import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -32,22 +36,61 @@ from nnzoo_fast.spec import BenchCase, OpSpec, Sample, all_specs
 TOLERATED = 0.95
 """The least ratio of a single point from where a kernel is said to win: as fast, within what timings scatter."""
 
+CONFIRMED = 3
+"""So many measurements of one call are believed, whatever its neighbours say."""
+
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 300
+
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: stock torch's time over ours for a call of this kind and work. `task` tells points apart."""
+    """One measurement: stock torch's time over ours for a call of this kind and work. `task` names the call."""
 
     task: str
     kind: str
     work: int
     ratio: float
 
+    @property
+    def verdict(self) -> int:
+        """1: we win, -1: we lose, 0: neither."""
+        return (self.ratio >= 1) - (self.ratio < TOLERATED)
+
+
+def merged(points: Iterable[Point]) -> list[tuple[Point, int]]:
+    """A point for each call of one kind, by work: the median of its measurements, and how many there are."""
+    same = defaultdict(list)
+    for point in points:
+        same[point.task].append(point)
+    found = [
+        (Point(task, every[0].kind, every[0].work, statistics.median(point.ratio for point in every)), len(every))
+        for task, every in same.items()
+    ]
+    return sorted(found, key=lambda entry: entry[0].work)
+
+
+def doubtful(points: Iterable[Point]) -> set[str]:
+    """The calls of one kind to measure again: those whose verdict is the opposite of what lies around them in work.
+
+    That is more than half of the two next smaller and the two next larger calls, and some on either side.
+    """
+    found, ordered = set(), merged(points)
+    for number, (point, count) in enumerate(ordered):
+        sides = ordered[max(number - 2, 0) : number], ordered[number + 1 : number + 3]
+        against = [[point.verdict * other.verdict < 0 for other, _ in side] for side in sides if side]
+        some_on_either_side = against and all(map(any, against))
+        if count < CONFIRMED and some_on_either_side and 2 * sum(map(sum, against)) > sum(map(len, against)):
+            found.add(point.task)
+    return found
+
 
 def wins_from(points: Iterable[Point]) -> int | None:
-    """The least work from which no point is slower than stock torch and their geometric mean is not; None: nowhere."""
-    ratios = defaultdict(list)
-    for point in points:
-        ratios[point.work].append(point.ratio)
+    """The least work from which no call is slower than stock torch and their geometric mean is not; None: nowhere."""
+    points = list(points)
+    unsettled, ratios = doubtful(points), defaultdict(list)
+    for point, _ in merged(points):
+        if point.task not in unsettled:
+            ratios[point.work].append(point.ratio)
     least, above = None, []
     for work in sorted(ratios, reverse=True):
         if min(ratios[work]) < TOLERATED:
@@ -92,6 +135,9 @@ class Sweep:
         for point in self.points.get(operation, []):
             found[point.kind].append(point)
         return dict(sorted(found.items()))
+
+    def doubtful(self, operation: str) -> set[str]:
+        return set().union(*map(doubtful, self.kinds(operation).values()))
 
     def write(self) -> None:
         """In one step, so that nobody reads half a table."""
@@ -149,10 +195,12 @@ class Task:
 
 
 def tasks(spec: OpSpec, samples: Iterable[Sample]) -> Iterator[Task]:
-    for sample in samples:
+    counts = sorted({torch.get_num_threads(), 1}, reverse=True)
+    for number, sample in enumerate(samples):
         for dtype in spec.dtypes:
+            one = counts[number % len(counts)]
             for work in (FORWARD, TRAINING):
-                for threads in sorted({1, torch.get_num_threads()}):
+                for threads in counts if dtype == spec.dtypes[0] else (one,):
                     yield Task(Job(spec, BenchCase(sample.id, sample.make, 0, 0), dtype, work, COLD), threads)
 
 
@@ -172,7 +220,7 @@ def measure(task: Task, kind_of: Callable[..., tuple[str, int]], seconds: float)
         ours = functools.partial(job.spec.function, backend=kernel.name)
         candidates = {"ours": ours, "stock": job.spec.stock}
         runners = {name: runner(function, calls, job.work) for name, function in candidates.items()}
-        timings, failures = interleave(runners, seconds)
+        timings, failures = interleave(runners, seconds, (FEWEST_ROUNDS, MOST_ROUNDS))
         if failures:
             raise RuntimeError(f"{job.spec.name} {task}: {failures}")
         return Point(str(task), kind, int(work), round(Ratio.of(timings["ours"], timings["stock"]).median, 3))
@@ -183,23 +231,27 @@ def measure(task: Task, kind_of: Callable[..., tuple[str, int]], seconds: float)
 def tune(names: Iterable[str], path: Path, seconds: float, advance: Callable[[int, int, str], None]) -> Sweep:
     """Measures what `path` doesn't hold yet of these operations (all that have a sweep, if there are none).
 
+    Then what is `doubtful`, until nothing is.
+
     Args:
         seconds: how long to time each call.
         advance: told the number of calls done, of all, and what comes next.
     """
     names, specs, modules = set(names), all_specs(), swept()
     sweep = Sweep.resume(path)
-    known = {(name, point.task) for name, points in sweep.points.items() for point in points}
-    todo = [
+    every = [
         (name, task, module.kind_of)
         for name, module in modules.items()
         if name in names or not names
         for task in tasks(specs[name], module.SWEEP)
-        if (name, str(task)) not in known
     ]
+    known = {(name, point.task) for name, points in sweep.points.items() for point in points}
+    todo = [entry for entry in every if (entry[0], str(entry[1])) not in known]
     with pinned():
-        for number, (name, task, kind_of) in enumerate(todo):
-            advance(number, len(todo), f"{name} {task}")
-            if (point := measure(task, kind_of, seconds)) is not None:
-                sweep.add(name, point)
+        while todo or (todo := [entry for entry in every if str(entry[1]) in sweep.doubtful(entry[0])]):
+            for number, (name, task, kind_of) in enumerate(todo):
+                advance(number, len(todo), f"{name} {task}")
+                if (point := measure(task, kind_of, seconds)) is not None:
+                    sweep.add(name, point)
+            todo = []
     return sweep

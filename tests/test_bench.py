@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnzoo_fast import _extension, backends, charts, machine, recipes
-from nnzoo_fast.benchmark import layers, models, ops, report, session, timing
+from nnzoo_fast.benchmark import layers, memory, models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
@@ -110,6 +110,8 @@ def test_what_is_timed():
     assert [(job.dtype, job.work, job.cache) for job in ops.jobs(spec, quick, ROOF)] == both
     every = list(ops.jobs(spec, dataclasses.replace(FAST, every=True), ROOF))
     assert {job.dtype for job in every} == set(spec.dtypes)
+    only = dataclasses.replace(FAST, every=True, dtypes=("bfloat16",))
+    assert {job.dtype for job in ops.jobs(spec, only, ROOF)} == {torch.bfloat16}
 
 
 def test_cold_inputs_overflow_the_caches(monkeypatch):
@@ -142,6 +144,34 @@ def test_installed_peers_are_measured_against_and_missing_ones_named():
     (row,) = run_tiny(fast, dataclasses.replace(FAST, backends=("torch",)), "forward")
     assert row.peer == "instant" and row.ratio.median < 1
     assert "peerless" in row.failures["peerless"]
+
+
+def test_a_row_has_a_ratio_for_every_peer():
+    fast = dataclasses.replace(TINY, peers={"instant": lambda *args: args[0]})
+    settings = dataclasses.replace(FAST, backends=("torch",))
+    (row,) = run_tiny(fast, settings, "forward")
+    assert list(row.ratios) == ["eager", "instant"] and row.ratio == row.ratios["instant"]
+    shown = dict(zip(report.HEADERS, report.cells(row), strict=True))
+    assert shown["/ eager"] == f"{row.ratios['eager'].median:.2f}" and shown["/ torch.compile"] == ""
+    assert shown["memory"].endswith(" MB")
+
+
+def test_what_torch_compile_can_not_look_into_is_not_timed_with_it():
+    for traceable in (True, False):
+        spec = dataclasses.replace(TINY, traceable=traceable)
+        (row,) = run_tiny(spec, dataclasses.replace(FAST, backends=("torch",), compile=True), "forward")
+        assert ("torch.compile" in {**row.timings, **row.failures}) is traceable
+
+
+@pytest.mark.skipif(not memory.CLEAR.exists(), reason="this system doesn't tell the peak of resident memory")
+def test_peak_memory_counts_what_is_held_at_once():
+    ones, size = torch.ones(4 << 20), 16 << 20
+    for call, tensors in (
+        (lambda number: ones + 1, 1),
+        (lambda number: (ones + 1) + 1, 2),
+        (lambda number: ones.sum(), 0),
+    ):
+        assert abs(memory.peak_memory(call) - tensors * size) < size // 4
 
 
 def agreeing(spec, peer):
@@ -211,6 +241,30 @@ def test_a_session_from_end_to_end(tmp_path, monkeypatch):
     assert page.count("<svg") == 2 and page.endswith("</html>\n")
     assert "<script" not in page and "<link" not in page and " src=" not in page, "the page loads something"
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
+
+
+@needs_kernels
+def test_an_interrupted_session_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "all_specs", lambda: {"linear": dataclasses.replace(TINY, bench=[case(1e12, 1)])})
+    settings = dataclasses.replace(FAST, backends=("torch",))
+    partial, measured = tmp_path / "partial.jsonl", []
+
+    def run(job, *rest, original=ops.run):
+        measured.append(job.work)
+        if measured == ["forward", "training"]:
+            raise KeyboardInterrupt
+        return original(job, *rest)
+
+    monkeypatch.setattr(ops, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        session.run([], settings, lambda *_: None, partial)
+    with partial.open("a") as file:
+        file.write('{"label": "cut o')
+    first, second = session.run([], settings, lambda *_: None, partial).rows
+    assert measured == ["forward", "training", "training"]
+    assert first.work == "forward" and first.ratio.median > 0 and first.ours.samples and second.work == "training"
+    session.run([], dataclasses.replace(settings, seconds=0.01), lambda *_: None, partial)
+    assert measured[3:] == ["forward", "training"], "other settings measure anew"
 
 
 def test_a_model_row(monkeypatch):

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from nnzoo_fast import _compat, _extension, ops, tables
+from nnzoo_fast import _compat, _extension, ops, tables, tune
+from nnzoo_fast.explain import reached_by
 from nnzoo_fast.ops.linear.cpu import pays
+from nnzoo_fast.spec import Maker, all_specs
 from nnzoo_fast.tune import Point, wins_from
 
 ZEN5 = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
@@ -109,6 +111,21 @@ def test_a_measured_kind_goes_by_the_table_and_any_other_by_the_rule(monkeypatch
     assert tables.pays("linear", "a", work, (rule, "rule"))[0] is expected
     monkeypatch.setattr(tables, "TABLE", None)
     assert tables.pays("linear", "a", work, (rule, "rule"))[0] is rule
+
+
+@pytest.mark.parametrize("name", sorted(tune.swept()))
+def test_every_swept_operation_obeys_its_table(name, monkeypatch):
+    module = tune.swept()[name]
+    call = module.SWEEP[0].make(Maker(grad=False))
+    operation, values, _ = reached_by(all_specs()[name].function, *call.args, **call.kwargs)
+    kind, work = module.kind_of(*values)
+    for least, expected in (None, False), (work + 1, False), (work, True):
+        monkeypatch.setattr(tables, "TABLE", table(**{name: {kind: least}}))
+        assert operation.table[0].pays(*values)[0] is expected
+    monkeypatch.setattr(tables, "TABLE", None)
+    rule = operation.table[0].pays(*values)
+    monkeypatch.setattr(tables, "TABLE", table(**{name: {"another kind": None}}))
+    assert operation.table[0].pays(*values) == rule
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,15 @@ from nnzoo_fast import cli, tables, tune
 from nnzoo_fast.explain import reached_by
 from nnzoo_fast.ops.linear.cpu import kind_of
 from nnzoo_fast.spec import Call, Maker, OpSpec, Sample, all_specs
-from nnzoo_fast.tune import Point, Sweep, wins_from
+from nnzoo_fast.tune import CONFIRMED, Point, Sweep, doubtful, wins_from
 
 
 def points(*pairs):
     return [Point(str(number), "a", work, ratio) for number, (work, ratio) in enumerate(pairs)]
+
+
+def confirmed(*pairs):
+    return CONFIRMED * points(*pairs)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,66 @@ def points(*pairs):
     ],
 )
 def test_a_kernel_wins_from_where_no_larger_call_loses(measured, least):
-    assert wins_from(points(*measured)) == least
+    assert wins_from(confirmed(*measured)) == least
+
+
+CLEAN = [(10, 0.5), (20, 0.6), (40, 1.2), (80, 1.3), (160, 1.3), (320, 1.4), (640, 1.5)]
+
+
+@pytest.mark.parametrize("place", range(len(CLEAN)))
+def test_one_noisy_point_spoils_nothing(place):
+    """Once what is doubtful was measured again; but where noise agrees with what lies on its other side, nobody can
+    tell, and the crossing moves by that one call."""
+    clean = points(*CLEAN)
+    assert wins_from(clean) == 40 and doubtful(clean) == set()
+    work, ratio = CLEAN[place]
+    noisy = points(*CLEAN[:place], (work, 0.3 if ratio > 1 else 3.0), *CLEAN[place + 1 :])
+    assert (str(place) in doubtful(noisy)) is (work not in (10, 20, 40))
+    assert wins_from(measured_again(noisy, clean)) == {20: 20, 40: 80}.get(work, 40)
+
+
+def measured_again(noisy, clean):
+    while again := doubtful(noisy):
+        noisy = noisy + [point for point in clean if point.task in again]
+    return noisy
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_burst_of_noise_is_doubtful_too(length):
+    clean = points(*CLEAN, (1280, 1.5), (2560, 1.6))
+    noisy = points(*CLEAN[:4], *((work, 0.4) for work, _ in CLEAN[4 : 4 + length]), *CLEAN[4 + length :],
+                   (1280, 1.5), (2560, 1.6))  # fmt: skip
+    assert {"4", "5"} & doubtful(noisy) and wins_from(measured_again(noisy, clean)) == 40
+
+
+def test_what_was_measured_often_is_believed():
+    lone_loss = CONFIRMED * [Point("4", "a", 160, 0.8)]
+    clean = points(*CLEAN)
+    assert "4" in doubtful(clean[:4] + lone_loss[1:] + clean[5:])
+    assert wins_from(clean[:4] + lone_loss + clean[5:]) == 320
+    assert "4" not in doubtful(clean[:4] + lone_loss + clean[5:])
+    twice_right = [Point("4", "a", 160, 0.3), *2 * [Point("4", "a", 160, 1.3)]]
+    assert wins_from(clean[:4] + twice_right + clean[5:]) == 40, "the median of the three"
+
+
+def test_what_is_doubtful_is_measured_again(small_sweep, monkeypatch, tmp_path):
+    """A call of which one measurement is noise ends with the median of three."""
+    sizes = (20, 30, 40, 50)
+    small_sweep.SWEEP = [small_sweep.sample(rows) for rows in sizes]
+    monkeypatch.setattr(
+        tune, "tasks", lambda *args, every=tune.tasks: {t.job.case.id: t for t in every(*args)}.values()
+    )
+    noise = iter([1.5, 0.3, 1.5, 1.5, 1.4, 1.4])
+    taken = []
+
+    def measured(task, kind_of, seconds):
+        taken.append(str(task))
+        return Point(str(task), "a", sizes.index(int(str(task).split()[0])), next(noise))
+
+    monkeypatch.setattr(tune, "measure", measured)
+    found = tune.tune([], tmp_path / "table.json", 0.0, lambda *_: None)
+    assert len(taken) == len(sizes) + CONFIRMED - 1 and taken[4] == taken[5] == taken[1]
+    assert wins_from(found.points["linear"]) == 0
 
 
 @pytest.fixture
@@ -46,6 +109,7 @@ def small_sweep(monkeypatch):
         SWEEP = [sample(20), sample(40)]
         kind_of = staticmethod(kind_of)
 
+    Linear.sample = staticmethod(sample)
     monkeypatch.setattr(tune, "swept", lambda: {"linear": Linear})
     monkeypatch.setattr(tune, "tasks", lambda *args, every=tune.tasks: list(every(*args))[::3])
     return Linear
@@ -65,7 +129,7 @@ def test_a_sweep_goes_on_where_it_stopped(small_sweep, monkeypatch, tmp_path):
     rest = []
     found = tune.tune([], path, 0.0, lambda done, total, label: rest.append(label))
     tasks = [point.task for point in found.points["linear"]]
-    assert len(tasks) == len(set(tasks)) == 2 + len(rest)
+    assert len(tasks) == 2 + len(rest) and all(tasks.count(task) in (1, CONFIRMED) for task in tasks)
     assert rest[0] == seen[2]
     assert tune.tune([], path, 0.0, pytest.fail).points == found.points, "all is there already"
     assert tables.Table.read(path).cpu == tables.Cpu.here()

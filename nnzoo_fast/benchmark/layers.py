@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,9 +22,10 @@ from nnzoo_fast.benchmark.ops import (
     ZENTORCH,
     Row,
     Settings,
+    peaks,
     zentorch_is_peer,
 )
-from nnzoo_fast.benchmark.timing import Ratio, interleave
+from nnzoo_fast.benchmark.timing import interleave
 from nnzoo_fast.machine import Roof
 from nnzoo_fast.pack import pack
 from nnzoo_fast.spec import Error, allowed_error
@@ -71,13 +73,13 @@ def run(layer: Layer, work: str, settings: Settings, roof: Roof) -> Iterator[Row
     runners = {name: runner(module, input, work) for name, module in candidates.items()}
     timings, failures = interleave(runners, settings.seconds)
     flops = _flops(stock, input, work)
+    memory = peaks({name: runners[name] for name in (*ours, EAGER) if name in timings}, settings.device)
     for name, module in ours.items():
         checks = _checks(module, stock, input, work)
         row = Row(layer.id, name, "float32", work, HOT, name, "by layer", flops, 0.0, False, checks, timings, failures)
+        row.compare((EAGER, COMPILED, ZENTORCH))
+        row.memory = memory
         if row.ours and not checks:
-            peers = [peer for peer in (EAGER, COMPILED, ZENTORCH) if peer in timings]
-            row.peer = min(peers, key=lambda peer: timings[peer].median)
-            row.ratio = Ratio.of(row.ours, timings[row.peer])
             row.roof_part = roof.floor(flops, 0.0) / row.ours.median
         yield row
 
@@ -127,11 +129,12 @@ def _results(result) -> tuple[torch.Tensor, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def all_rows(settings: Settings, roof: Roof, progress) -> list[Row]:
-    """The rows of every layer, forward and training; `progress` as for operations."""
+def all_rows(settings: Settings, roof: Roof, progress, kept) -> list[Row]:
+    """The rows of every layer, forward and training; `progress` and `kept` as for operations."""
     planned = [(layer, work) for layer in LAYERS for work in (FORWARD, TRAINING)]
     rows = []
     for number, (layer, work) in enumerate(planned):
-        progress(number, len(planned), f"{layer.id}, {work}")
-        rows += run(layer, work, settings, roof)
+        label = f"{layer.id}, {work}"
+        progress(number, len(planned), label)
+        rows += kept(label, functools.partial(lambda *job: list(run(*job)), layer, work, settings, roof))
     return rows

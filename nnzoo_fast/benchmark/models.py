@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnzoo_fast import recipes
 from nnzoo_fast.backends import STOCK_BACKEND
 from nnzoo_fast.benchmark.ops import AUTOMATIC, COMPILED, EAGER, HOT, TRAINING, Row, Settings
-from nnzoo_fast.benchmark.timing import Ratio, interleave
+from nnzoo_fast.benchmark.timing import interleave
 from nnzoo_fast.machine import Roof
 from nnzoo_fast.recipes.recipe import Recipe, Trainer
 from nnzoo_fast.recipes.twins import FAST, SAME_RTOL, STOCK, twins_of
@@ -48,9 +49,8 @@ def run(recipe: Recipe, settings: Settings, roof: Roof) -> Row:
         timings,
         failures,
     )
+    row.compare((EAGER, COMPILED))
     if row.ours and not checks:
-        row.peer = min((name for name in (EAGER, COMPILED) if name in timings), key=lambda name: timings[name].median)
-        row.ratio = Ratio.of(row.ours, timings[row.peer])
         row.roof_part = roof.floor(flops, 0.0) / row.ours.median
     return row
 
@@ -71,11 +71,12 @@ def _checks(recipe: Recipe, batches) -> list[str]:
     return []
 
 
-def all_rows(settings: Settings, roof: Roof, progress) -> list[Row]:
-    """A row per family; `progress` as for operations."""
+def all_rows(settings: Settings, roof: Roof, progress, kept) -> list[Row]:
+    """A row per family; `progress` and `kept` as for operations."""
     found = recipes.all_recipes()
     rows = []
     for number, (name, recipe) in enumerate(found.items()):
-        progress(number, len(found), f"{name}, training step")
-        rows.append(run(recipe, settings, roof))
+        label = f"{name}, training step"
+        progress(number, len(found), label)
+        rows += kept(label, functools.partial(lambda *job: [run(*job)], recipe, settings, roof))
     return rows

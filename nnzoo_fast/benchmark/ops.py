@@ -6,13 +6,14 @@ import functools
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 
 from nnzoo_fast import _extension, machine, verify
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND
+from nnzoo_fast.benchmark.memory import peak_memory
 from nnzoo_fast.benchmark.timing import Ratio, Timing, interleave
 from nnzoo_fast.explain import explain
 from nnzoo_fast.machine import Roof
@@ -31,6 +32,7 @@ MOST_COPIES = 64
 class Settings:
     """What to time. `backends` empty: the automatic choice; `seconds` is the time to measure one table row.
 
+    `dtypes`: only these, by their short names, of those that would be timed; empty for all of them.
     `ladder`: the rungs of every operation's ladder in place of a backend, forward in float32 on its quick cases.
     """
 
@@ -41,6 +43,7 @@ class Settings:
     every: bool = False
     compile: bool = True
     ladder: bool = False
+    dtypes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Job:
 class Row:
     """One of our candidates in one job. Times are seconds; `roof_part` is the least possible time over ours.
 
-    A ratio is given only if the operation's checks pass in this dtype on what ran.
+    Ratios, against every peer (`ratios`) and the fastest (`ratio`), are given only if the operation's checks pass in
+    this dtype on what ran. `memory`: bytes that one call holds at most beyond what it was given, results included.
     """
 
     name: str
@@ -80,10 +84,21 @@ class Row:
     peer: str | None = None
     ratio: Ratio | None = None
     roof_part: float | None = None
+    ratios: dict[str, Ratio] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
 
     @property
     def ours(self) -> Timing | None:
         return self.timings.get(self.candidate)
+
+    def compare(self, peers: Iterable[str]) -> None:
+        """Fills in the ratios, if these times count."""
+        if self.ours is None or self.checks:
+            return
+        timed = [peer for peer in peers if peer in self.timings]
+        self.ratios = {peer: Ratio.of(self.ours, self.timings[peer]) for peer in timed}
+        self.peer = min(timed, key=lambda peer: self.timings[peer].median, default=None)
+        self.ratio = self.ratios.get(self.peer)
 
 
 def jobs(spec: OpSpec, settings: Settings, roof: Roof) -> Iterator[Job]:
@@ -96,7 +111,9 @@ def jobs(spec: OpSpec, settings: Settings, roof: Roof) -> Iterator[Job]:
     for case in spec.bench:
         if settings.quick and not case.quick:
             continue
-        for dtype in spec.dtypes if settings.every else spec.dtypes[:1]:
+        for dtype in spec.dtypes if settings.every or settings.dtypes else spec.dtypes[:1]:
+            if settings.dtypes and verify.short(dtype) not in settings.dtypes:
+                continue
             for work in (FORWARD, TRAINING) if case.backward else (FORWARD,):
                 flops, moved = _amounts(case, dtype, work)
                 yield Job(spec, case, dtype, work, COLD)
@@ -107,21 +124,26 @@ def jobs(spec: OpSpec, settings: Settings, roof: Roof) -> Iterator[Job]:
 def run(job: Job, settings: Settings, roof: Roof) -> list[Row]:
     """Times a job, a row per candidate of ours."""
     candidates = {**_ours(job, settings), EAGER: job.spec.stock}
-    if settings.compile:
+    if settings.compile and job.spec.traceable:
         torch.compiler.reset()
         candidates[COMPILED] = torch.compile(job.spec.stock, dynamic=False)
-    if zentorch_is_peer(settings, job.work):
+    if job.spec.traceable and zentorch_is_peer(settings, job.work):
         candidates[ZENTORCH] = torch.compile(job.spec.stock, dynamic=False, backend="zentorch")
     candidates |= job.spec.peers
-    if settings.every:
-        candidates |= {f"variant {name}": function for name, function in job.spec.variants.items()}
     calls = inputs(job, settings.device)
     # zentorch reorders weights where they lie
     own = {ZENTORCH: [_copy(call) for call in calls]} if ZENTORCH in candidates else {}
     runners = {name: runner(function, own.get(name, calls), job.work) for name, function in candidates.items()}
     timings, failures = interleave(runners, settings.seconds, device=settings.device)
-    peers = [name for name in (EAGER, COMPILED, ZENTORCH, *job.spec.peers) if name in timings]
-    return [_row(job, settings, roof, name, timings, failures, peers) for name in _ours(job, settings)]
+    peers = (EAGER, COMPILED, ZENTORCH, *job.spec.peers)
+    memory = peaks({name: runners[name] for name in (*_ours(job, settings), EAGER) if name in timings}, settings.device)
+    return [_row(job, settings, roof, name, timings, failures, peers, memory) for name in _ours(job, settings)]
+
+
+def peaks(runners: dict[str, Callable[[int], object]], device: str) -> dict[str, int]:
+    """The `memory` of a row."""
+    found = {name: peak_memory(call, device) for name, call in runners.items()}
+    return {name: peak for name, peak in found.items() if peak is not None}
 
 
 def zentorch_is_peer(settings: Settings, work: str) -> bool:
@@ -178,18 +200,17 @@ def runner(function: Callable, calls: list[Call], work: str) -> Callable[[int], 
     return training
 
 
-def _row(job, settings, roof, name, timings, failures, peers) -> Row:
+def _row(job, settings, roof, name, timings, failures, peers, memory) -> Row:
     flops, moved = _amounts(job.case, job.dtype, job.work)
     ran_on = _ran_on(job, settings.device) if name == AUTOMATIC else name
     row = Row(
         job.spec.name, job.case.id, verify.short(job.dtype), job.work, job.cache, name, ran_on, flops, moved,
         roof.is_memory_bound(flops, moved), checks(job.spec, ran_on, settings.device, job.dtype), timings, failures,
+        memory=memory,
     )  # fmt: skip
-    if row.ours and not row.checks:
-        row.peer = min(peers, key=lambda peer: timings[peer].median, default=None)
-        row.ratio = Ratio.of(row.ours, timings[row.peer]) if row.peer else None
-        if job.cache == COLD:
-            row.roof_part = roof.floor(flops, moved) / row.ours.median
+    row.compare(peers)
+    if row.ours and not row.checks and job.cache == COLD:
+        row.roof_part = roof.floor(flops, moved) / row.ours.median
     return row
 
 

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nnzoo_fast.benchmark.ops import COLD, COMPILED, EAGER, Row
+from nnzoo_fast.benchmark.ops import COLD, COMPILED, EAGER, ZENTORCH, Row
 from nnzoo_fast.benchmark.timing import Timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing
 
-HEADERS = ("what", "dtype", "work", "caches", "ran on", "time", "speed", "of roof", "best peer", "ratio")
+EVERY_PEER = (EAGER, COMPILED, ZENTORCH)
+HEADERS = (
+    *("what", "dtype", "work", "caches", "ran on", "time", "speed", "of roof", "memory"),
+    *(f"/ {peer}" for peer in EVERY_PEER),
+    *("best peer", "ratio"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,27 @@ def cells(row: Row) -> list[str]:
     """A row of the table, in the order of `HEADERS`."""
     start = [f"{row.name} {row.case}", row.dtype, row.work, row.cache, row.ran_on]
     if row.ours is None:
-        return [*start, Cell(row.failures[row.candidate], "bad"), "", "", "", ""]
+        return _padded([*start, Cell(row.failures[row.candidate], "bad")], "")
     time = f"{duration(row.ours.median)} ± {spread(row.ours)}"
     if row.checks:
-        return [*start, time, "", "", "", Cell("checks fail", "bad")]
+        return _padded([*start, time], Cell("checks fail", "bad"))
     part = "" if row.roof_part is None else f"{100 * row.roof_part:.0f} %"
+    start += [time, speed(row), part, memory(row)]
     if row.ratio is None:
-        return [*start, time, speed(row), part, "none", ""]
+        return [*_padded(start, "")[:-2], "none", ""]
+    each = [f"{row.ratios[peer].median:.2f}" if peer in row.ratios else "" for peer in EVERY_PEER]
     mark = "good" if row.ratio.low > 1.02 else "bad" if row.ratio.high < 0.98 else ""
-    return [*start, time, speed(row), part, row.peer, Cell(f"{row.ratio.median:.2f}", mark)]
+    return [*start, *each, row.peer, Cell(f"{row.ratio.median:.2f}", mark)]
+
+
+def _padded(cells: list[str], last: str) -> list[str]:
+    return [*cells, *[""] * (len(HEADERS) - len(cells) - 1), last]
+
+
+def memory(row: Row) -> str:
+    """What one call takes at most, and stock torch's: `"12 / 34 MB"`."""
+    both = [row.memory.get(name) for name in (row.candidate, EAGER)]
+    return "" if None in both else f"{both[0] / 1e6:.3g} / {both[1] / 1e6:.3g} MB"
 
 
 def summary(report: Report) -> str:
@@ -103,7 +120,9 @@ def write(report: Report, folder: Path) -> list[Path]:
         "Candidates take turns in every round; a ratio is the median over rounds. Time: median; ±: half the distance "
         "of the quartiles. Caches: cold means that inputs rotate through more memory than the last-level cache holds. "
         "Of roof: the least possible time (operations over measured peak, compulsory bytes over measured bandwidth) as "
-        "part of ours. Gradients count as twice the forward work.",
+        "part of ours. Gradients count as twice the forward work. Memory: what one call holds at most beyond what it "
+        "was given, ours / stock torch's. Recurrent operations have no column of torch.compile, which runs torch's own "
+        "operator as it is.",
         note=True,
     )
     page.heading("First calls")

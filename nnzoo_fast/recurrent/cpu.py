@@ -5,35 +5,64 @@ from __future__ import annotations
 import torch
 from torch.compiler import is_compiling
 
-from nnzoo_fast import _extension
+from nnzoo_fast import _extension, tables
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.recurrent import layers
 from nnzoo_fast.recurrent.family import Family
-from nnzoo_fast.tables import way
+
+FEW_SEQUENCES = 4
+"""A batch up to so large leaves a step's products waiting for the weights."""
 
 FEWEST_ROWS = {"forward": 64, "training": 256}
 """Of one step. Below, packing the weights costs more than it saves: 0.4 to 0.9 times stock torch's speed with 1 to 32
 rows on Zen 4, 1 thread; from here on 1.0 to 1.15 times."""
 
 
-def sequence_pays(family: Family, least: dict[str, int], *args) -> Verdict:
+def kind_of(family: Family, *args) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its steps."""
+    call = family.call(args)
+    kind = f"{tables.DTYPE_NAMES[call.input.dtype]} "
+    if call.batch_sizes is not None:
+        kind, steps = f"{kind}packed", call.batch_sizes.shape[0]
+    else:
+        steps, batch = call.input.shape[:2]
+        kind += "one sequence" if batch == 1 else f"{'few' if batch <= FEW_SEQUENCES else 'many'} sequences"
+    return f"{kind} {tables.way(call.input, *call.weights)}", steps
+
+
+def sequence_pays(family: Family, rule: Verdict, *args) -> Verdict:
+    """`rule`, or what a table says. Compiled, torch has no such operator, only its steps one by one."""
+    return rule if is_compiling() else tables.pays(family.name, *kind_of(family, *args), rule, "steps")
+
+
+def enough_steps(family: Family, least: dict[str, int], *args) -> Verdict:
     """Whether the steps of a call, at least so many forward and in training, are enough to pay for packing weights.
 
-    What is saved is torch's own time for each step. Compiled, torch has no such operator, only its steps one by one.
+    What is saved is torch's own time for each step.
     """
+    _, steps = kind_of(family, *args)
     call = family.call(args)
-    steps = (call.input if call.batch_sizes is None else call.batch_sizes).shape[0]
-    if not is_compiling() and steps < least[way(call.input, *call.weights)]:
+    if not is_compiling() and steps < least[tables.way(call.input, *call.weights)]:
         return False, "with so few steps, packing the weights takes as long as torch takes for the steps"
     return True, "whole sequence in one kernel: packed recurrent weights, gates applied in the cache"
 
 
-def cell_pays(input, *args) -> Verdict:
-    """The same for a single step, by its rows; `args` begin with the states and the weights."""
-    tensors = [tensor for tensor in args if isinstance(tensor, torch.Tensor)]
-    if input.shape[0] < FEWEST_ROWS[way(input, *tensors)]:
-        return False, "with so few rows, packing the weights takes as long as torch takes for the step"
-    return True, "both products and the gates in one call"
+def cell_kind_of(input, *args) -> tuple[str, int]:
+    """The kind of a single step that a table tells apart, and its rows; `args` begin with states and weights."""
+    return f"{tables.DTYPE_NAMES[input.dtype]} {_cell_way(input, *args)}", input.shape[0]
+
+
+def cell_pays(name: str, input, *args) -> Verdict:
+    """Whether the rows of a single step of the cell `name` are enough to pay for packing weights."""
+    if input.shape[0] < FEWEST_ROWS[_cell_way(input, *args)]:
+        rule = False, "with so few rows, packing the weights takes as long as torch takes for the step"
+    else:
+        rule = True, "both products and the gates in one call"
+    return tables.pays(name, *cell_kind_of(input, *args), rule, "rows")
+
+
+def _cell_way(input, *args) -> str:
+    return tables.way(input, *(tensor for tensor in args if isinstance(tensor, torch.Tensor)))
 
 
 class Direction(layers.Direction):

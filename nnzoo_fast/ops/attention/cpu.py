@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from nnzoo_fast import _extension
+from nnzoo_fast import _extension, tables
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.attention.layout import Layout, allocate, kernels_support
 from nnzoo_fast.ops.attention.places import Places
@@ -18,16 +18,31 @@ def supports(*args) -> Verdict:
     return cpu_supports(args[0], "attention_forward") if able else (able, reason)
 
 
+FEW_QUERIES = 8
+"""Up to so many queries, what takes time is reading the keys."""
+
+
+def kind_of(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its multiply-adds, hidden keys included."""
+    queries, head_dim = query.shape[-2:]
+    sight = "causal" if is_causal else "full" if attn_mask is None else "masked"
+    if queries <= FEW_QUERIES:
+        sight = f"few queries {sight}"
+    kind = f"{tables.DTYPE_NAMES[query.dtype]} {sight} {tables.way(query, key, value, attn_mask)}"
+    return kind, math.prod(query.shape[:-2]) * queries * key.shape[-2] * (head_dim + value.shape[-1])
+
+
 def pays(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places) -> Verdict:
     if dropout_p > 0:
         return True, "dropout from counters, in the same pass"
     if Places(*places).matter:
         return True, "hidden keys are not visited; stock torch has a mask for every pair"
-    queries, head_dim = query.shape[-2:]
-    work = math.prod(query.shape[:-2]) * queries * key.shape[-2] * (head_dim + value.shape[-1])
+    kind, work = kind_of(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places)
     if work < LITTLE_WORK:
-        return False, f"{work} multiply-adds take less time than the call itself"
-    return True, "one pass over the keys, scores in cache"
+        rule = False, f"{work} multiply-adds take less time than the call itself"
+    else:
+        rule = True, "one pass over the keys, scores in cache"
+    return tables.pays("attention", kind, work, rule)
 
 
 def forward(*args):

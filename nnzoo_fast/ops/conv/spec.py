@@ -59,12 +59,12 @@ def huge_and_tiny(maker):
     return Call((maker.wrap(values), maker.normal(4, 3, 3, 3)), {"padding": 1})
 
 
-def bench(name, batch, in_channels, size, out_channels, kernel, stride=1, groups=1, quick=False):
-    shapes = (batch, in_channels, size, size), (out_channels, in_channels // groups, kernel, kernel)
+def bench(name, batch, in_channels, size, out_channels, kernel, stride=1, groups=1, quick=False, dims=2):
+    shapes = (batch, in_channels, *[size] * dims), (out_channels, in_channels // groups, *[kernel] * dims)
     pad = kernel // 2
-    flops = operation.flops(*shapes, None, [stride] * 2, [pad] * 4, [1] * 2, groups)
+    flops = operation.flops(*shapes, None, [stride] * dims, [pad] * 2 * dims, [1] * dims, groups)
     out = (size + 2 * pad - kernel) // stride + 1
-    values = sum(torch.Size(shape).numel() for shape in shapes) + out_channels + batch * out_channels * out * out
+    values = sum(torch.Size(shape).numel() for shape in shapes) + out_channels + batch * out_channels * out**dims
     return BenchCase(name, made(*shapes, stride=stride, padding=pad, groups=groups), flops, 4 * values, quick)
 
 
@@ -199,6 +199,12 @@ SPEC = OpSpec(
         bench("1x1-56-64-256", 8, 64, 56, 256, 1),
         bench("depthwise-3x3-56-64", 8, 64, 56, 64, 3, groups=64),
         bench("groups32-3x3-28-128", 8, 128, 28, 128, 3, groups=32),
+        bench("3x3-56-64-batch16", 16, 64, 56, 64, 3),
+        bench("stem-7x7-stride2-batch16", 16, 3, 224, 64, 7, stride=2),
+        bench("1x1-56-256-64-batch16", 16, 256, 56, 64, 1),
+        bench("depthwise-3x3-56-192", 8, 192, 56, 192, 3, groups=192),
+        bench("1d-k9-4096-64-batch16", 16, 64, 4096, 64, 9, dims=1),
+        bench("3d-3x3x3-32-16-32", 2, 16, 32, 32, 3, dims=3),
         bench("lenet-5x5-28", 64, 1, 28, 6, 5),
         bench("cifar-3x3-32", 32, 3, 32, 64, 3),
     ],

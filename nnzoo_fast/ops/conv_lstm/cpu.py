@@ -1,22 +1,33 @@
 """`conv_lstm` on the kernels of `csrc/ops/conv_lstm` and, for what backward does for all steps at once, of `conv`."""
 
+import math
+
 import torch
 
-from nnzoo_fast import _compat, _extension
+from nnzoo_fast import _compat, _extension, tables
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.conv.cpu import backward as conv_backward
 from nnzoo_fast.ops.conv.cpu import in_three
-from nnzoo_fast.ops.conv_lstm.outputs import allocate, state_padding
+from nnzoo_fast.ops.conv_lstm.outputs import allocate, state_padding, state_size
 
 
 def supports(input, h0, c0, w_ih, w_hh, bias, padding, dilation) -> Verdict:
     return cpu_supports(input, "conv_lstm_forward")
 
 
+def kind_of(input, h0, c0, w_ih, w_hh, bias, padding, dilation) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its multiply-adds."""
+    kind = f"{tables.DTYPE_NAMES[input.dtype]} {len(dilation)}d {tables.way(input, h0, c0, w_ih, w_hh, bias)}"
+    pixels = math.prod(state_size(input, w_ih, padding, dilation))
+    return kind, input.shape[0] * input.shape[1] * pixels * (math.prod(w_ih.shape) + math.prod(w_hh.shape))
+
+
 def pays(input, h0, c0, w_ih, w_hh, bias, padding, dilation) -> Verdict:
     if input.dtype == torch.bfloat16 and _compat.CPU_MULTIPLIES_BF16:
-        return False, "oneDNN uses the CPU's bfloat16 instructions, these kernels sum in float32"
-    return True, "both convolutions of a step are one product, and the gates are applied to it in the cache"
+        rule = False, "oneDNN uses the CPU's bfloat16 instructions, these kernels sum in float32"
+    else:
+        rule = True, "both convolutions of a step are one product, and the gates are applied to it in the cache"
+    return tables.pays("conv_lstm", *kind_of(input, h0, c0, w_ih, w_hh, bias, padding, dilation), rule)
 
 
 def numbers_of(input, output, w_ih, w_hh, padding, dilation) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """`gru` on the kernels of `csrc/ops/gru`."""
 
+import functools
+
 from nnzoo_fast.backends import Verdict, cpu_supports
 from nnzoo_fast.ops.gru.family import FAMILY
 from nnzoo_fast.recurrent import cpu, layers
@@ -14,7 +16,10 @@ def supports(input, *args) -> Verdict:
 
 
 def pays(*args) -> Verdict:
-    return cpu.sequence_pays(FAMILY, FEWEST_STEPS, *args)
+    return cpu.sequence_pays(FAMILY, cpu.enough_steps(FAMILY, FEWEST_STEPS, *args), *args)
+
+
+kind_of = functools.partial(cpu.kind_of, FAMILY)
 
 
 class Direction(cpu.Direction):

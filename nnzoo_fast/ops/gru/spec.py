@@ -40,4 +40,5 @@ SPEC = OpSpec(
     ],
     length=SAMPLES.length,
     variants=ladder(FAMILY, gru, gru_cell),
+    traceable=False,
 )

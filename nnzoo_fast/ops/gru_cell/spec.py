@@ -4,4 +4,5 @@ from nnzoo_fast.ops.gru.family import FAMILY
 from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.recurrent.cell_samples import CellSamples
 
-SPEC = CellSamples(FAMILY, gru_cell).spec()
+SAMPLES = CellSamples(FAMILY, gru_cell)
+SPEC = SAMPLES.spec()

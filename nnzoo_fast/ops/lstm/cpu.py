@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from nnzoo_fast.backends import Verdict, cpu_supports, wants_gradients
@@ -16,10 +18,16 @@ def supports(input, h0, c0, weights, batch_sizes, *settings) -> Verdict:
     return cpu_supports(input, "lstm_forward")
 
 
-def pays(input, h0, c0, weights, batch_sizes, seed, bias, num_layers, dropout, bidirectional) -> Verdict:
+def pays(*args) -> Verdict:
+    input, _, _, weights, batch_sizes, seed, bias, num_layers, _, bidirectional = args
     if _onednn_wins(input, weights, batch_sizes, seed, bias, num_layers * (2 if bidirectional else 1)):
-        return False, "oneDNN, behind torch's operator, uses bfloat16 products of this CPU that these kernels have not"
-    return True, "whole sequence in one kernel: packed recurrent weights, gates applied in the cache"
+        rule = False, "oneDNN, behind torch's operator, uses bfloat16 products of this CPU that these kernels have not"
+    else:
+        rule = True, "whole sequence in one kernel: packed recurrent weights, gates applied in the cache"
+    return recurrent.sequence_pays(FAMILY, rule, *args)
+
+
+kind_of = functools.partial(recurrent.kind_of, FAMILY)
 
 
 def _onednn_wins(input, weights, batch_sizes, seed, bias, directions) -> bool:

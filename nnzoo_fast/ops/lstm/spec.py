@@ -18,6 +18,8 @@ ERRORS = [
     SAMPLES.wrong("c0-dtype", RuntimeError, r"hx\[1\]", hx=replaced(1, lambda m, t: t.detach().double())),
 ]
 
+ONE_TO_200 = tuple(1 + 199 * n // 31 for n in reversed(range(32)))
+
 SPEC = OpSpec(
     name="lstm",
     function=lstm,
@@ -60,7 +62,11 @@ SPEC = OpSpec(
         SAMPLES.bench(50, 32, 128, 128, 2),
         SAMPLES.bench(50, 32, 256, 512),
         SAMPLES.bench(50, 32, 64, 128, lengths=tuple(range(50, 18, -1)), quick=True),
+        SAMPLES.bench(35, 64, 512, 512),
+        SAMPLES.bench(200, 32, 256, 256, lengths=ONE_TO_200),
+        SAMPLES.bench(64, 16, 128, 128, 2, True),
     ],
     length=SAMPLES.length,
     variants=ladder(FAMILY, lstm, lstm_cell),
+    traceable=False,
 )

@@ -45,4 +45,5 @@ SPEC = OpSpec(
     ],
     length=SAMPLES.length,
     variants=ladder(FAMILY, rnn, rnn_cell),
+    traceable=False,
 )

@@ -1,0 +1,9 @@
+"""The calls of `gru_cell` that `nnzoo-fast tune` measures."""
+
+from nnzoo_fast.ops.gru_cell.spec import SAMPLES
+from nnzoo_fast.recurrent.cpu import cell_kind_of as kind_of
+from nnzoo_fast.recurrent.sweep import cells
+
+__all__ = ["SWEEP", "kind_of"]
+
+SWEEP = cells(SAMPLES)

@@ -1,0 +1,9 @@
+"""The calls of `rnn` that `nnzoo-fast tune` measures."""
+
+from nnzoo_fast.ops.rnn.cpu import kind_of
+from nnzoo_fast.ops.rnn.spec import SAMPLES
+from nnzoo_fast.recurrent.sweep import sequences
+
+__all__ = ["SWEEP", "kind_of"]
+
+SWEEP = sequences(SAMPLES)
