@@ -21,6 +21,7 @@ from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
+from nnzoo_fast.nn.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sequential import Sequential
 from nnzoo_fast.nn.transformer import (
@@ -56,6 +57,9 @@ __all__ = [
     "LazyConvTranspose3d",
     "LazyLinear",
     "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "MessagePassing",
     "MultiheadAttention",
     "Sequential",

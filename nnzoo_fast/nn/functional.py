@@ -17,6 +17,9 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "linear",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "scaled_dot_product_attention",
 ]
 
@@ -131,6 +134,55 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     if is_traceable(weight) and weight.dim() == 1:
         return stock.linear(input, weight, bias)
     return ops.linear(input, weight, bias)
+
+
+def in_dimensions(n: int, kernel_size: Size) -> tuple[int, ...]:
+    """`kernel_size` with a number for each dimension, which says how many there are."""
+    if isinstance(kernel_size, int):
+        return (kernel_size,) * n
+    return tuple(kernel_size) * (n if len(kernel_size) == 1 else 1)
+
+
+def max_pool1d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
+    """`torch.nn.functional.max_pool1d`: input [N, C, L]; with `return_indices` also where the values stand."""
+    size = in_dimensions(1, kernel_size)
+    return ops.max_pool(input, size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
+    """`torch.nn.functional.max_pool2d`: input [N, C, H, W]; with `return_indices` also where the values stand."""
+    size = in_dimensions(2, kernel_size)
+    return ops.max_pool(input, size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
+    """`torch.nn.functional.max_pool3d`: input [N, C, D, H, W]; with `return_indices` also where the values stand."""
+    size = in_dimensions(3, kernel_size)
+    return ops.max_pool(input, size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def __getattr__(name: str):

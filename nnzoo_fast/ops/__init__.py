@@ -15,6 +15,7 @@ from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.linear import linear
 from nnzoo_fast.ops.lstm import lstm
 from nnzoo_fast.ops.lstm_cell import lstm_cell
+from nnzoo_fast.ops.max_pool import max_pool, min_pool
 from nnzoo_fast.ops.rnn import rnn
 from nnzoo_fast.ops.rnn_cell import rnn_cell
 from nnzoo_fast.ops.scatter import scatter
@@ -30,6 +31,8 @@ __all__ = [
     "linear",
     "lstm",
     "lstm_cell",
+    "max_pool",
+    "min_pool",
     "rnn",
     "rnn_cell",
     "scatter",

@@ -1,0 +1,108 @@
+"""Windows that slide over an image: what the poolings share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from nnzoo_fast.ops.conv.arguments import per_dimension
+
+Size = int | Sequence[int]
+
+
+def dimensions_of(op: str, input: torch.Tensor, kernel_size: Size) -> int:
+    """How many dimensions a pooling has: those of `kernel_size`, or all of `input` behind batch and channels.
+
+    Raises:
+        RuntimeError: they are not one to three, or `input` has others.
+    """
+    n = len(kernel_size) if isinstance(kernel_size, (tuple, list)) else input.dim() - 2
+    if n not in (1, 2, 3) or input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"{op}: input {list(input.shape)} must be [batch, channels, *size] or [channels, *size] with one to three "
+            f"sizes, as many as kernel_size {kernel_size!r} has"
+        )
+    return n
+
+
+def settings_of(op: str, n: int, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> tuple:
+    """Kernel, stride, padding and dilation as lists of n; the stride is the kernel's size by default."""
+    kernel = per_dimension("kernel_size", kernel_size, n, op)
+    if stride is None or (not isinstance(stride, int) and len(stride) == 0):
+        stride = kernel
+    stride = per_dimension("stride", stride, n, op)
+    return (
+        kernel,
+        stride,
+        per_dimension("padding", padding, n, op),
+        per_dimension("dilation", dilation, n, op),
+    )
+
+
+def pooled_size(size, kernel, stride, padding, dilation, ceil_mode: bool) -> list[int]:
+    """How many windows there are along each dimension. None of them begins in the padding at the end."""
+    count = []
+    for i in range(len(kernel)):
+        free = size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1
+        number = (free + (stride[i] - 1 if ceil_mode else 0)) // stride[i] + 1
+        if ceil_mode and (number - 1) * stride[i] >= size[i] + padding[i]:
+            number -= 1
+        count.append(number)
+    return count
+
+
+def check_windows(op: str, input, kernel, stride, padding, dilation, ceil_mode: bool) -> None:
+    """Raises RuntimeError, as torch does, for windows that don't fit `input` [batch, channels, *size]."""
+    for name, values, least in (
+        ("kernel_size", kernel, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("dilation", dilation, 1),
+    ):
+        if min(values) < least:
+            raise RuntimeError(f"{op}: {name} must be at least {least}, got {list(values)}")
+    for pad, size, gap in zip(padding, kernel, dilation, strict=True):
+        # torch counts the gaps in one dimension only
+        if pad > (((size - 1) * gap + 1) // 2 if len(kernel) == 1 else size // 2):
+            raise RuntimeError(
+                f"{op}: padding must be at most half of the window, got {list(padding)} with kernel_size "
+                f"{list(kernel)} and dilation {list(dilation)}"
+            )
+    if min(input.shape[1:]) < 1:
+        raise RuntimeError(f"{op}: input {list(input.shape)} may be empty in the batch alone")
+    if min(pooled_size(input.shape[2:], kernel, stride, padding, dilation, ceil_mode)) < 1:
+        raise RuntimeError(
+            f"{op}: input {list(input.shape)} with padding {list(padding)} is smaller than a window of kernel_size "
+            f"{list(kernel)} with dilation {list(dilation)}"
+        )
+
+
+def in_three(values, filler: int) -> tuple[int, ...]:
+    return (*(filler,) * (3 - len(values)), *values)
+
+
+def window_numbers(input_size, output_size, kernel, stride, padding, dilation) -> tuple[int, ...]:
+    """`Windows` of csrc/common/windows.h."""
+    return (
+        *in_three(input_size, 1),
+        *in_three(output_size, 1),
+        *in_three(kernel, 1),
+        *in_three(stride, 1),
+        *in_three(padding, 0),
+        *in_three(dilation, 1),
+    )
+
+
+def unfolded(input, kernel, stride, padding, dilation, count, filler: float):
+    """Every window of `input` [batch, channels, *size] as a row: [batch, channels, *count, taps]."""
+    n = len(kernel)
+    pads = []
+    for i in reversed(range(n)):
+        reach = (count[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1
+        pads += [padding[i], reach - padding[i] - input.shape[2 + i]]
+    windows = F.pad(input, pads, value=filler)
+    for i in range(n):
+        windows = windows.unfold(2 + i, dilation[i] * (kernel[i] - 1) + 1, stride[i])[..., :: dilation[i]]
+    return windows.flatten(2 + n)
