@@ -20,7 +20,7 @@ FLAGS = "-std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-unknown
 def build(directory, runtime, kernels, include=()):
     """Links `kernels`, instrumented, with the emulator's and the checker's objects; returns the library's path."""
     compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]
-    paths = [f"-I{ROOT / 'csrc'}", *(f"-I{path}" for path in include)]
+    paths = [f"-I{path}" for path in (ROOT / "csrc", ROOT / "csrc/cuemu/command/include", *include)]
 
     def compile_one(source):
         target = directory / f"{source.name}.o"

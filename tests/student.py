@@ -93,6 +93,13 @@ def axpy(random):
     return ["f64:0.5", ("x", x), ("y", y), "i64:1024"], {"y": y + 0.5 * x}
 
 
+def tensor_cores(random):
+    a, b = random.integers(-9, 9, (48, 64)).astype(np.float16), random.integers(-9, 9, (64, 32)).astype(np.float16)
+    c = random.integers(-9, 9, (48, 32)).astype(np.float32)
+    arguments = [("a", a), ("b", b), ("c", c), "i32:48", "i32:32", "i32:64", "f32:2", "f32:-1"]
+    return arguments, {"c": 2 * (a.astype(np.float32) @ b.astype(np.float32)) - c}
+
+
 PROGRAMS = [
     Program("vector_add.cu", "vectorAdd", "4", "256", vector_add),
     Program("matmul.cu", "MatrixMulKernel", "3,3", "16,16", matmul),
@@ -103,6 +110,7 @@ PROGRAMS = [
     Program("stencil.cu", "stencil_1d", "4", "128", stencil),
     Program("softmax.cu", "softmax", "3", "32,4", softmax),
     Program("statistics.cu", "statistics", "3", "64", statistics),
+    Program("tensor_cores.cu", "wmmaGemm", "2,1", "128", tensor_cores),
     Program("axpy.cu", "axpy<double, 2>", "2", "128", axpy),
 ]
 
@@ -128,5 +136,14 @@ MISTAKES = [
         "__shfl_xor_sync(FULL_MASK, val, offset));",
     ),
     Mistake("statistics.cu", "atomicAdd(positive, 1);", "*positive += 1;", "race", "*positive += 1"),
+    Mistake("tensor_cores.cu", "__syncthreads();  // before the next one", "", "race", "load_matrix_sync(b_frag"),
+    Mistake("tensor_cores.cu", "row < M", "row <= M", "out_of_bounds", "load_matrix_sync(a_frag"),
+    Mistake(
+        "tensor_cores.cu",
+        "wmma::load_matrix_sync(a_frag, A",
+        "if (threadIdx.x % 32 < 16) wmma::load_matrix_sync(a_frag, A",
+        "deadlock",
+        "load_matrix_sync(a_frag",
+    ),
     Mistake("axpy.cu", "(x + i)", "(x + i + 1)", "misaligned", "(x + i + 1)"),
 ]

@@ -193,6 +193,18 @@ def test_divergence(library, threads):
     assert count(library, "load_global", 1, 0)["kernels"][0]["divergent_requests"] == 0
 
 
+@pytest.mark.parametrize("pitch, ways", [(64, 8), (72, 1)])
+def test_fragments(library, order, pitch, ways):
+    """Half a KB in one request of 16 bytes a lane; rows 128 bytes apart meet in the same banks."""
+    report = count(library, "move_fragment", pitch)
+    for access in ("load", "store"):
+        record = line(report, access, "global")
+        assert (record["requests"], record["active_lanes"], record["bytes"]) == (1, 32, 512)
+        assert (record["sectors_per_request"], record["sectors_needed"]) == (16, 16)
+        record = line(report, access, "shared")
+        assert (record["requests"], record["bytes"], record["bank_ways"]) == (1, 512, ways)
+
+
 def test_atomics_are_stores(library):
     report = count(library, "atomics", reads=False)
     record = line(report, "store", "global", last=True)

@@ -22,7 +22,15 @@ from nnzoo_fast import _extension
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD_FILES = ["setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "build_support"]
+BUILD_FILES = [
+    "setup.py",
+    "pyproject.toml",
+    "nnzoo_fast_command.py",
+    "README.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "build_support",
+]
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 TOY = {

@@ -18,7 +18,9 @@ from nnzoo_fast.cuemu.errors import CompileError, UsageError
 from nnzoo_fast.cuemu.job import Done, Job
 from nnzoo_fast.page import replacing, writable_folder
 
-app = typer.Typer(help="Run and check the CUDA kernels of any .cu file on the CPU.", no_args_is_help=True)
+app = typer.Typer(
+    help="Run and check the CUDA kernels of any .cu file on the CPU.", no_args_is_help=True, add_completion=False
+)
 
 _STDERR = 2
 

@@ -1,8 +1,11 @@
 // One access pattern each, whose sectors and bank conflicts are known on paper. `in` and `out` hold 1024 numbers.
+#include <mma.h>
+
 #include "common/launch.cuh"
 #include "guarded.h"
 
 using nnzoo::launch;
+using namespace nvcuda;
 
 namespace {
 
@@ -66,6 +69,18 @@ __global__ void add_atomically(float* out) {
   atomicAdd(out, 1.0f);
 }
 
+// Half a KB on its way through shared memory, in rows of `pitch`.
+template <int pitch>
+__global__ void move_fragment(const float* in, float* out) {
+  __shared__ __align__(32) __half tile[16 * pitch];
+  wmma::fragment<wmma::accumulator, 16, 16, 16, __half> part;
+  wmma::load_matrix_sync(part, reinterpret_cast<const __half*>(in), 16, wmma::mem_row_major);
+  wmma::store_matrix_sync(tile, part, pitch, wmma::mem_row_major);
+  __syncwarp();
+  wmma::load_matrix_sync(part, tile, pitch, wmma::mem_row_major);
+  wmma::store_matrix_sync(reinterpret_cast<__half*>(out), part, 32, wmma::mem_row_major);
+}
+
 }  // namespace
 
 EXPORT(count_load_global)(const float* in, float* out, int stride, int offset) {
@@ -119,4 +134,13 @@ EXPORT(count_every_second_lane)(const float* in, float* out, int threads) {
 
 EXPORT(count_atomics)(float* out) {
   return guarded([&] { launch<add_atomically>(1, 64, 0, nullptr, out); });
+}
+
+EXPORT(count_move_fragment)(const float* in, float* out, int pitch) {
+  return guarded([&] {
+    if (pitch == 64)
+      launch<move_fragment<64>>(1, 32, 0, nullptr, in, out);
+    else
+      launch<move_fragment<72>>(1, 32, 0, nullptr, in, out);
+  });
 }

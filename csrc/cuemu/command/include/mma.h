@@ -1,0 +1,5 @@
+// What files written for nvcc include for nvcuda::wmma.
+#pragma once
+
+#include "cuemu/cuda.h"
+#include "cuemu/wmma.h"
