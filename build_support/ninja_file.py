@@ -12,6 +12,7 @@ that see pybind11 get its include path: build isolation moves it each time, and 
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from build_support.toolchain import (
 )
 
 BIND = Path("csrc/common/bind.cpp")
+RED_ZONES = Path("nnzoo_fast/cuemu/red_zones.py")
 BASELINE = {"baseline": []}
 FMA_AND_HALF = ["-mfma", "-mf16c"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
@@ -143,13 +145,20 @@ class NinjaFile:
         self._link("_cuemu", "link", [self._compile_common(BIND), *objects])
 
     def _cuemu_check_module(self) -> None:
-        """Kernels in check mode. What is not checked comes first: csrc/cuemu/check/README.md says why."""
+        """Kernels in check mode, with room between shared arrays. What is not checked comes first, as
+        csrc/cuemu/check/README.md says."""
         flags = ["-DNNZOO_CUEMU", "-DNNZOO_CUDA_MODULE=_cuemu_check", "-Wno-unknown-pragmas"]
         sources = [*self._cuda_bindings(), *self._sources("cuemu/*.cpp"), *self._sources("cuemu/check/*.cpp")]
         objects = [self._compile(source, "cuemu_check", flags) for source in sources]
         flags += (self.root / "csrc/cuemu/check/flags").read_text().split()
+        steps = [
+            "$cxx $cxxflags $flags -MMD -MF $out.d -MQ $out -S $in -o $out.s",
+            f"{join([sys.executable, str(RED_ZONES)])} $out.s",
+            f"{join(self.cxx)} -c $out.s -o $out",
+        ]
+        self._rule("cxx_apart", " && ".join(steps), depfile="$out.d")
         for source in self._sources("ops/*/*_cuda.cu"):
-            objects.append(self._compile(source, "cuemu_check", [*flags, "-x", "c++"]))
+            objects.append(self._edge("cxx_apart", source, "cuemu_check", [*flags, "-x", "c++"]))
         self._link("_cuemu_check", "link", [self._compile_common(BIND), *objects])
 
     def _sources(self, pattern: str) -> list[Path]:
@@ -170,7 +179,8 @@ class NinjaFile:
         if target not in self._edges:
             self._edges.add(target)
             words = " ".join(flag if flag.startswith("$") else quote(flag) for flag in flags)
-            self._ninja.build(str(target), rule, str(source), variables={"flags": words})
+            tools = [str(RED_ZONES)] if rule == "cxx_apart" else None
+            self._ninja.build(str(target), rule, str(source), tools, variables={"flags": words})
         return target
 
     def _link(self, module: str, rule: str, objects: list[Path]) -> None:

@@ -2,7 +2,9 @@
 
 import ctypes
 import importlib.util
+import itertools
 import json
+import subprocess
 import sys
 
 import checked
@@ -13,7 +15,7 @@ import torch
 
 import nnzoo_fast
 from nnzoo_fast import _extension, cuemu
-from nnzoo_fast.cuemu import operations
+from nnzoo_fast.cuemu import operations, red_zones
 from nnzoo_fast.ops.linear import cuda_plan
 from nnzoo_fast.spec import Call, Maker, run_with_gradients
 
@@ -106,6 +108,18 @@ def test_an_overrun_is_found(module, spec, monkeypatch):
     findings = check(module, spec, spec.samples[0], torch.float32)["findings"]
     assert {finding["kind"] for finding in findings} == {"out_of_bounds"}
     assert all("csrc/ops" in finding["file"] or "csrc/common" in finding["file"] for finding in findings)
+
+
+def test_shared_arrays_are_apart(module):
+    """An overrun of one would else end in the next."""
+    listed = subprocess.run(["readelf", "-sW", module.__file__], capture_output=True, text=True, check=True).stdout
+    symbols = [line.split() for line in listed.splitlines() if " TLS " in line]
+    places = sorted({(int(value, 16), int(size, 0), name) for _, value, size, *_, name in symbols})
+    arrays = [place for place in places if "kernel" in place[2]]
+    assert len(arrays) > 20
+    for (begin, size, name), (following, *_) in itertools.pairwise(places):
+        if "kernel" in name:
+            assert following - (begin + size) >= red_zones.GAP_BYTES, name
 
 
 def train(x, weight):

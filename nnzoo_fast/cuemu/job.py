@@ -76,7 +76,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        return self.kernel or self.source.path.name
+        return self.kernel or "main"
 
     @property
     def how(self) -> str:

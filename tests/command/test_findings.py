@@ -20,6 +20,25 @@ def test_run_reports_accesses_out_of_bounds(crashes, run, index, where):
     assert run(*words[:-1], "i32:4")[0] == 0
 
 
+@pytest.mark.parametrize("mode", ["run", "check"])
+def test_an_empty_array_may_be_passed_but_not_touched(mode, run, tmp_path, monkeypatch):
+    """A kernel that is told of no elements is right to touch none."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "__global__ void copy(const float* x, float* y, int n) {\n  if (threadIdx.x < n) y[0] = x[0];\n}\n")
+    np.save("none.npy", np.zeros((0, 3), np.float32))
+    np.save("one.npy", np.ones(1, np.float32))
+
+    def launch(x, y, n):
+        words = f"{mode} kernel.cu --kernel copy --grid 1 --block 2 --save after --json --args {x}.npy {y}.npy i32:{n}"
+        code, out, _ = run(*words.split())
+        return code, [(finding["kind"], finding["line"]) for finding in json.loads(out)["findings"]]
+
+    assert launch("none", "none", 0) == (0, [])
+    assert np.load("after/none.npy").shape == (0, 3)
+    for arrays in (("none", "one"), ("one", "none"), ("none", "none")):
+        assert launch(*arrays, 1) == (1, [("out_of_bounds", 2)])
+
+
 def test_run_reports_a_null_pointer_with_its_line(crashes, run):
     code, out, _ = run(*"run crashes.cu --kernel null --grid 1 --block 2 --args x.npy".split())
     assert code == 1 and "crashes.cu:6: out_of_bounds" in out and "a null pointer" in out

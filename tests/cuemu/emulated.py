@@ -18,9 +18,9 @@ CXX = next(filter(shutil.which, ("g++", "c++", "clang++")), None)
 
 
 def compile_library(directory, runtime=None, kernels="*", extra=()):
-    """The emulator and tests/cuemu/`kernels`.cu as one library in `directory`. `runtime`: the emulator's objects, if
-    they are there already."""
-    sources = [*(ROOT / "tests/cuemu").glob(f"{kernels}.cu")]
+    """The emulator and tests/cuemu/`kernels`.cu, patterns with spaces between, as one library in `directory`.
+    `runtime`: the emulator's objects, if they are there already."""
+    sources = [path for pattern in kernels.split() for path in (ROOT / "tests/cuemu").glob(f"{pattern}.cu")]
     sources += [] if runtime else (ROOT / "csrc/cuemu").glob("*.cpp")
     objects = [directory / f"{source.name}.o" for source in sources]
     compiler = ["ccache", CXX] if shutil.which("ccache") else [CXX]

@@ -109,7 +109,7 @@ std::string SharedMemory::describe(std::uintptr_t address) const {
   }
   if (dynamic_.holds(address, 1)) return "in dynamic shared memory";
   constexpr std::uintptr_t kNear = 1024;
-  if (dynamic_.begin == dynamic_.end || distance(address, dynamic_) > kNear) return "";
+  if (dynamic_.begin == 0 || distance(address, dynamic_) > kNear) return "";
   return distance_from(address, dynamic_.begin, dynamic_.end, "dynamic shared memory");
 }
 
