@@ -16,10 +16,11 @@ def pack(model: M) -> M:
     Kernels bring weights into that layout in every call, which costs most where a call has few rows. The copy is used
     by eager CPU calls without gradients (`torch.no_grad()`, `torch.inference_mode()`); other calls use the weights.
 
-    **Later writes into the weights are ignored** by the calls that use the copy, whatever makes them: an optimizer,
-    `.data`, a numpy view. `train()`, `load_state_dict`, `to` and everything like it, `restore` and `unpack` drop the
-    copies, and deepcopy and pickle don't take them along. Call `pack` again to take in new values. Biases are read in
-    every call.
+    After a write that torch counts (in-place operations, `vector_to_parameters`, an optimizer's step), or once a weight
+    has other memory, calls use the weight itself; call `pack` again to copy its new values. **Writes that torch doesn't
+    count are not seen** by the calls that use the copy: fused optimizers, `.data`, a numpy view, another process.
+    `train()`, `load_state_dict`, `to` and everything like it, `restore` and `unpack` drop the copies, and deepcopy and
+    pickle don't take them along. Biases are read in every call.
 
     Convolution, batch norm and ReLU (and the sum with a shortcut) become one convolution, with weights scaled and
     shifted once: neighbours in a `torch.nn.Sequential`, and the residual blocks of `nnzoo_fast.models` and torchvision.

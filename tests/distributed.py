@@ -1,5 +1,6 @@
 """Training a model in several processes (gloo), each on its part of every batch."""
 
+import copy
 import datetime
 import os
 import socket
@@ -12,7 +13,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from nnzoo_fast import accelerate, operation
+from nnzoo_fast import accelerate, operation, pack, restore
+from nnzoo_fast.ops.linear import packed
 
 STEPS, ROWS = 3, 8
 PATIENCE = datetime.timedelta(seconds=60)
@@ -24,7 +26,13 @@ def _sharded(model, processes):
     return fully_shard(model, mesh=mesh)
 
 
+def _packed(model, _):
+    packed.SMALLEST = 0
+    return DistributedDataParallel(pack(accelerate(model)))
+
+
 SCENARIOS = {
+    "packed, then DDP": _packed,
     "accelerate, then DDP": lambda model, _: DistributedDataParallel(accelerate(model)),
     "DDP, then accelerate": lambda model, _: accelerate(DistributedDataParallel(model)),
     "FSDP2": _sharded,
@@ -65,8 +73,19 @@ def _worker(rank, processes, port, make, folder):
         torch.manual_seed(0)
         model = wrap(make().eval(), processes)
         found[scenario] = _train(model, lambda x: x.chunk(processes)[rank], mean), reached
+        operation._recorder = None
+        if scenario == "packed, then DDP":
+            _check_trained_weights_are_used(model.module)
     torch.save(found, os.path.join(folder, str(rank)))
     dist.destroy_process_group()
+
+
+@torch.no_grad()
+def _check_trained_weights_are_used(model):
+    """Of layers that were packed before training."""
+    assert any("_packed" in vars(layer) for layer in model.modules())
+    x = torch.ones(2, 6)
+    torch.testing.assert_close(model(x), restore(copy.deepcopy(model))(x))
 
 
 def _train(model, part, mean):

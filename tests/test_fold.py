@@ -15,6 +15,7 @@ import nnzoo_fast
 from nnzoo_fast import accelerate, models, nn, ops, pack, report, restore, unpack
 from nnzoo_fast.models.convolutional import BasicBlock
 from nnzoo_fast.nn import folded
+from nnzoo_fast.nn.folded import parameters_of
 from nnzoo_fast.nn.packed import FOLDED, Packed
 from nnzoo_fast.spec import Error, allowed_error
 
@@ -277,14 +278,25 @@ def test_gradients_are_those_of_the_parameters(folded_calls):
     assert len(folded_calls) == 2
 
 
-def test_writes_are_ignored_until_packed_again(folded_calls):
+def test_writes_that_torch_does_not_count_are_ignored_until_packed_again(folded_calls):
     layers = pack(sequential(dtype=torch.float64))
     before = run(layers)
-    layers[1].running_mean.add_(1.0)
+    layers[1].running_mean.data.add_(1.0)
     layers[0].weight.data.mul_(2.0)
     assert torch.equal(run(layers), before)
     torch.testing.assert_close(run(pack(layers)), rival(layers))
     assert not torch.allclose(run(layers), before)
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_writes_that_torch_counts_are_seen(place, folded_calls):
+    layers = pack(sequential(dtype=torch.float64))
+    with torch.no_grad():
+        parameters_of(*layers[:2])[place].add_(0.5)
+    torch.testing.assert_close(run(layers), rival(layers))
+    assert len(folded_calls) == 0
+    run(pack(layers))
+    assert len(folded_calls) == 2
 
 
 def test_functional_call_and_transforms(folded_calls):

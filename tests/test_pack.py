@@ -6,10 +6,13 @@ import pickle
 
 import pytest
 import torch
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+from torch.optim.swa_utils import AveragedModel
 
 import nnzoo_fast
 from nnzoo_fast import _extension, accelerate, nn, pack, report, restore, unpack
+from nnzoo_fast.ops.linear import packed
 from nnzoo_fast.ops.linear.packed import SMALLEST
 from nnzoo_fast.spec import Error, allowed_error
 
@@ -53,19 +56,54 @@ def is_packed(layers):
     return ["_packed" in vars(layer) for layer in layers if isinstance(layer, torch.nn.Linear)]
 
 
-WRITES = {
-    "fused AdamW": lambda weight: adamw(weight),
+UNCOUNTED = {
+    "fused AdamW": lambda weight: step(weight, "AdamW", fused=True),
+    "fused SGD": lambda weight: step(weight, "SGD", fused=True),
     "data.copy_": lambda weight: weight.data.copy_(torch.ones_like(weight)),
+    "data view": lambda weight: weight.data[3:7].view(-1).fill_(4.0),
     "numpy": lambda weight: weight.detach().numpy().fill(0.5),
-    "view": lambda weight: weight.detach()[3:7].view(-1).fill_(4.0),
-    "no_grad": lambda weight: zero(weight),
-    "data =": lambda weight: setattr(weight, "data", torch.ones_like(weight)),
+    "dlpack": lambda weight: torch.from_dlpack(weight.data).fill_(0.5),
 }
+COUNTED = {
+    "AdamW": lambda weight: step(weight, "AdamW"),
+    "AdamW one by one": lambda weight: step(weight, "AdamW", foreach=False),
+    "AdamW foreach": lambda weight: step(weight, "AdamW", foreach=True),
+    "SGD": lambda weight: step(weight, "SGD", foreach=False),
+    "SGD foreach": lambda weight: step(weight, "SGD", foreach=True, momentum=0.5),
+    "no_grad": lambda weight: zero(weight),
+    "inference mode": lambda weight: zero_in_inference_mode(weight),
+    "view": lambda weight: weight.detach()[3:7].view(-1).fill_(4.0),
+    "alias": lambda weight: weight.detach().t().mul_(2.0),
+    "index": lambda weight: weight.detach().__setitem__((slice(None), 3), 7.0),
+    "out=": lambda weight: torch.add(weight.detach(), 1.0, out=weight.detach()),
+    "initialised": torch.nn.init.zeros_,
+    "clipped": lambda weight: weight.detach().clamp_(-0.01, 0.01),
+    "data =": lambda weight: setattr(weight, "data", torch.ones_like(weight)),
+    "vector": lambda weight: torch.nn.utils.vector_to_parameters(torch.ones(weight.numel(), dtype=DOUBLE), [weight]),
+    "swap_tensors": lambda weight: swap(weight),
+    "EMA": lambda weight: average(weight),
+}
+DOUBLE = torch.float64
+WRITES = {**UNCOUNTED, **COUNTED}
 
 
-def adamw(weight):
+def step(weight, optimizer, **options):
     weight.grad = torch.ones_like(weight)
-    torch.optim.AdamW([weight], lr=0.1, fused=True).step()
+    getattr(torch.optim, optimizer)([weight], lr=0.1, **options).step()
+
+
+def swap(weight):
+    torch.utils.swap_tensors(weight, torch.nn.Parameter(torch.ones_like(weight)))
+
+
+def zero_in_inference_mode(weight):
+    with torch.inference_mode():
+        weight.zero_()
+
+
+@torch.no_grad()
+def average(weight):
+    torch.optim.swa_utils.get_ema_multi_avg_fn(0.5)([weight], [torch.ones_like(weight)], None)
 
 
 @torch.no_grad()
@@ -87,8 +125,29 @@ def test_a_layer_that_is_not_packed_sees_every_write(write):
     assert not torch.allclose(run(layers), before)
 
 
-@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-def test_a_packed_layer_ignores_writes_until_it_is_unpacked_or_packed_again(write, packed_calls):
+@pytest.mark.parametrize("write", COUNTED.values(), ids=COUNTED.keys())
+def test_a_packed_layer_sees_writes_that_torch_counts(write, packed_calls):
+    layers = pack(model(torch.float64))
+    before = run(layers)
+    write(layers[0].weight)
+    torch.testing.assert_close(run(layers), rival(layers))
+    assert not torch.allclose(run(layers), before)
+    assert len(packed_calls) == 4, "the other layer still uses its copy"
+    torch.testing.assert_close(run(pack(layers)), rival(layers))
+    assert len(packed_calls) == 6
+
+
+def test_the_tests_of_counted_writes_notice_a_copy_without_a_stamp(monkeypatch):
+    """Negative control."""
+    monkeypatch.setattr(packed, "stamp", lambda weight: None)
+    layers = pack(model(torch.float64))
+    before = run(layers)
+    zero(layers[0].weight)
+    assert torch.equal(run(layers), before)
+
+
+@pytest.mark.parametrize("write", UNCOUNTED.values(), ids=UNCOUNTED.keys())
+def test_a_packed_layer_ignores_other_writes_until_it_is_unpacked_or_packed_again(write, packed_calls):
     layers = pack(model(torch.float64))
     before = run(layers)
     write(layers[0].weight)
@@ -106,6 +165,8 @@ UNDOES = {
     "assign": lambda layers: layers.load_state_dict(layers.state_dict(), assign=True),
     "to": lambda layers: layers.to(torch.float64),
     "bfloat16": lambda layers: layers.bfloat16(),
+    "half and back": lambda layers: layers.half().float(),
+    "to a dtype and back": lambda layers: layers.to(torch.float64).to(torch.float32),
     "share_memory": lambda layers: layers.share_memory(),
     "restore": restore,
     "unpack": unpack,
@@ -122,6 +183,63 @@ def test_what_takes_the_copy_away(undo):
     assert {type(layer) for layer in layers} <= {nn.Linear, torch.nn.Linear, torch.nn.ReLU}
     zero(layers[0].weight)
     torch.testing.assert_close(run(layers), rival(layers))
+
+
+REPLACEMENTS = {
+    "weight_norm": lambda layer: torch.nn.utils.weight_norm(layer),
+    "weight_norm and back": lambda layer: torch.nn.utils.remove_weight_norm(torch.nn.utils.weight_norm(layer)),
+    "spectral_norm": lambda layer: torch.nn.utils.spectral_norm(layer),
+    "parametrized spectral_norm": lambda layer: parametrizations.spectral_norm(layer),
+    "orthogonal": lambda layer: parametrizations.orthogonal(layer),
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", amount=0.5),
+    "pruned for good": lambda layer: prune.remove(prune.random_structured(layer, "weight", amount=2, dim=0), "weight"),
+    "fused batch norm": lambda layer: setattr(layer, "weight", fused_with_norm(layer).weight),
+    "share_memory_": lambda layer: (layer.weight.share_memory_(), layer.weight.data.add_(1.0)),
+    "deleted and registered": lambda layer: registered_anew(layer),
+}
+
+
+def fused_with_norm(layer):
+    norm = torch.nn.BatchNorm1d(OUT).eval()
+    torch.nn.init.uniform_(norm.weight)
+    return fuse_linear_bn_eval(layer, norm)
+
+
+def registered_anew(layer):
+    del layer.weight
+    layer.register_parameter("weight", torch.nn.Parameter(torch.ones(OUT, IN)))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("replace", REPLACEMENTS.values(), ids=REPLACEMENTS.keys())
+def test_what_puts_something_else_in_the_place_of_the_weight(replace):
+    layers = pack(model())
+    before = run(layers[0])
+    replace(layers[0])
+    after = run(layers[0])
+    weight, bias = layers[0].weight, layers[0].bias  # a hook may have made the weight in the call
+    torch.testing.assert_close(after, torch.nn.functional.linear(batch(5), weight, bias).detach())
+    assert not torch.allclose(after, before)
+
+
+def test_an_averaged_model_leaves_the_copies_of_its_source_behind(packed_calls):
+    source = pack(model())
+    averaged = AveragedModel(source)
+    zero(source[0].weight)
+    averaged.update_parameters(source)
+    averaged.update_parameters(source)
+    torch.testing.assert_close(run(averaged), rival(averaged.module))
+    pack(averaged.eval())
+    averaged.update_parameters(source)
+    torch.testing.assert_close(run(averaged), rival(averaged.module))
+
+
+def test_weights_made_in_inference_mode_can_be_packed(packed_calls):
+    with torch.inference_mode():
+        layers = pack(model())
+        expected = rival(layers)
+        torch.testing.assert_close(run(layers), expected)
+    assert len(packed_calls) == 2
 
 
 def test_eval_keeps_the_copy():

@@ -25,6 +25,7 @@ from nnzoo_fast.nn.activated import unobserved
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
 from nnzoo_fast.nn.packed import FOLDED, Packed, folds
 from nnzoo_fast.nn.sequential import Sequential, step
+from nnzoo_fast.stamp import stamp
 from nnzoo_fast.when_imported import when_imported
 
 NORMS = {Conv1d: torch.nn.BatchNorm1d, Conv2d: torch.nn.BatchNorm2d, Conv3d: torch.nn.BatchNorm3d}
@@ -41,6 +42,7 @@ class Group:
     norm: torch.nn.Module
     relu: torch.nn.Module | None
     sources: tuple = field(init=False)
+    stamps: list = field(init=False)
     settings: tuple = field(init=False)
     weight: torch.Tensor = field(init=False)
     bias: torch.Tensor = field(init=False)
@@ -71,6 +73,7 @@ class Group:
     def fold(self) -> None:
         """Compute the weights of the one convolution, in float64."""
         self.sources, self.settings = parameters_of(self.conv, self.norm), settings_of(self.conv, self.norm)
+        self.stamps = list(map(stamp, self.sources))
         weight, bias, gamma, beta, mean, var = (
             None if tensor is None else tensor.detach().double() for tensor in self.sources
         )
@@ -83,13 +86,15 @@ class Group:
         self.bias = shift.to(dtype)
 
     def holds(self) -> bool:
-        """Whether the layers are those that were folded and calling them would run nothing but their own forward."""
+        """Whether the layers are those that were folded, with the same values as far as torch knows, and calling them
+        would run nothing but their own forward."""
         return (
             all(vars(layer).get("_packed") is self for layer in (self.conv, self.norm))
             and not any(layer.training for layer in self.members)
             and all(map(unobserved, self.members))
             and all(a is b for a, b in zip(parameters_of(self.conv, self.norm), self.sources, strict=True))
             and settings_of(self.conv, self.norm) == self.settings
+            and list(map(stamp, self.sources)) == self.stamps
         )
 
     def run(self, input: torch.Tensor, shortcut: torch.Tensor | None = None) -> torch.Tensor:

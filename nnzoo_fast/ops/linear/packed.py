@@ -6,6 +6,7 @@ from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports, requested
 from nnzoo_fast.front_door import EAGER, route
 from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES, rows_of
+from nnzoo_fast.stamp import stamp
 
 SMALLEST = 1 << 16
 
@@ -20,14 +21,14 @@ def supports(weight: torch.Tensor) -> Verdict:
 
 
 class PackedWeight:
-    """A copy of `weight` [out_features, in_features], a plain CPU parameter; it doesn't follow later writes.
+    """A copy of `weight` [out_features, in_features], a plain CPU parameter, of no use after a write that torch counts.
 
     Its layout is that of this process's instruction set, so it is worthless anywhere else.
     """
 
     def __init__(self, weight: torch.nn.Parameter):
         kernels = _extension._C
-        self.source = weight
+        self.source, self.stamp = weight, stamp(weight)
         self.isa = kernels.isa()
         self.out_features, self.in_features = weight.shape
         self.code = _extension.DTYPE_CODES[weight.dtype]
@@ -56,6 +57,7 @@ class PackedWeight:
             and (bias is None or (bias.dtype is weight.dtype and bias.is_cpu and bias.shape == (self.out_features,)))
             and requested("linear") in (None, "cpu")
             and self.isa == _extension._C.isa()
+            and stamp(weight) == self.stamp
         )
 
     def linear(self, input: torch.Tensor, bias: torch.Tensor | None, activation: str = "none") -> torch.Tensor:
