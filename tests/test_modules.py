@@ -22,6 +22,8 @@ from nnzoo_fast.spec import Call, Error, allowed_errors, neighbours, outputs_of
 
 EVERY_EXAMPLE = [pytest.param(example, id=example.id) for example in layers.EXAMPLES]
 EACH_LAYER = [pytest.param(example, id=example.stock.__name__) for example in layers.ONE_OF_EACH]
+ILL_CONDITIONED = ("scaled_dot_product_attention", "layer_norm", "rms_norm")
+"""Of a row of one or two values, what norms leave is rounding."""
 OUR_FUNCTIONS = sorted(functional.__all__)
 MOST_SAMPLES = 64
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
@@ -82,8 +84,10 @@ def test_same_seed_same_weights(example):
     ours, stock = example.build_ours().state_dict(), example.build_stock().state_dict()
     assert list(ours) == list(stock)
     assert all(torch.equal(ours[name], stock[name]) for name in stock)
-    other = example.build_ours(seed=1).state_dict()
-    assert not ours or any(not torch.equal(ours[name], other[name]) for name in ours)
+    other, theirs = example.build_ours(seed=1).state_dict(), example.build_stock(seed=1).state_dict()
+    differ = [[name for name in a if not torch.equal(a[name], b[name])] for a, b in ((ours, other), (stock, theirs))]
+    assert differ[0] == differ[1]
+    assert differ[0] or "Norm" in example.stock.__name__ or not ours
 
 
 @pytest.mark.parametrize("stock, ours", [pytest.param(*pair, id=pair[0].__name__) for pair in DROP_INS.items()])
@@ -176,10 +180,10 @@ def test_autocast_gives_the_dtypes_of_torch(example):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, expected = outputs_of(ours(*args, **kwargs)), outputs_of(stock(*args, **kwargs))
     assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
-    # An LSTM cell's c, a GRU's h, a transformer's norm and layers without weights keep float32: the others show that
-    # autocast was on.
+    # An LSTM cell's c, a GRU's h, norms and layers without weights keep float32: the others show that autocast was on.
     lowered = torch.bfloat16 in {tensor.dtype for tensor in found} or not ours.state_dict()
-    assert lowered or example.stock in (torch.nn.LSTMCell, torch.nn.GRU, torch.nn.GRUCell) or example.in_a_crowd
+    name = example.stock.__name__
+    assert lowered or name in ("LSTMCell", "GRU", "GRUCell") or "Norm" in name or example.in_a_crowd
     for value, theirs in zip(found, expected, strict=True):
         assert Error.of(value, theirs).frobenius < 4 * torch.finfo(torch.bfloat16).eps
 
@@ -197,7 +201,7 @@ def test_function_equals_stock(name, dtype, backend, reached):
             if sample.kwargs.get("dropout_p"):
                 continue
             with nnzoo_fast.backend(backend):
-                problems = _differences(ours, info.op, sample, dtype, name == "scaled_dot_product_attention")
+                problems = _differences(ours, info.op, sample, dtype, name in ILL_CONDITIONED)
             assert not problems, f"{sample}: {problems}"
             count += 1
     assert count >= 5

@@ -70,6 +70,21 @@ NNZOO_INLINE Mask<T> is_nan(Vec<T> a) {
   return a != a;
 }
 
+// The first `count` lanes from and to memory; the whole vector's own instructions where count is known to be its width.
+template <class T, class S>
+NNZOO_INLINE Vec<T> load_lanes(const S* p, int count) {
+  return count == Vec<T>::width ? Vec<T>::load(p) : Vec<T>::load(p, count);
+}
+
+template <class T, class S>
+NNZOO_INLINE void store_lanes(Vec<T> v, S* p, int count) {
+  if (count == Vec<T>::width) {
+    v.store(p);
+  } else {
+    v.store(p, count);
+  }
+}
+
 NNZOO_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }
 NNZOO_INLINE void prefetch_to_level2(const void* address) { __builtin_prefetch(address, 0, 2); }
 

@@ -21,6 +21,7 @@ from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
+from nnzoo_fast.nn.norm import LayerNorm, RMSNorm
 from nnzoo_fast.nn.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sequential import Sequential
@@ -49,6 +50,8 @@ __all__ = [
     "LSTMCell",
     "RNN",
     "RNNCell",
+    "RMSNorm",
+    "LayerNorm",
     "LazyConv1d",
     "LazyConv2d",
     "LazyConv3d",

@@ -8,6 +8,8 @@ import torch.nn.functional as stock
 from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
+from nnzoo_fast.ops.layer_norm import layer_norm
+from nnzoo_fast.ops.rms_norm import rms_norm
 
 __all__ = [
     "conv1d",
@@ -16,10 +18,12 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "layer_norm",
     "linear",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "rms_norm",
     "scaled_dot_product_attention",
 ]
 

@@ -1,7 +1,8 @@
 """The operations: each is one folder here and one of the same name under `csrc/ops`.
 
 Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the package, import from the folder with
-`from nnzoo_fast.ops.linear import ...`.
+`from nnzoo_fast.ops.layer_norm import layer_norm
+from nnzoo_fast.ops.linear import ...`.
 """
 
 from nnzoo_fast import backends
@@ -12,10 +13,12 @@ from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.gather_scatter import gather_scatter
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
+from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.linear import linear
 from nnzoo_fast.ops.lstm import lstm
 from nnzoo_fast.ops.lstm_cell import lstm_cell
 from nnzoo_fast.ops.max_pool import max_pool, min_pool
+from nnzoo_fast.ops.rms_norm import rms_norm
 from nnzoo_fast.ops.rnn import rnn
 from nnzoo_fast.ops.rnn_cell import rnn_cell
 from nnzoo_fast.ops.scatter import scatter
@@ -28,11 +31,13 @@ __all__ = [
     "gather_scatter",
     "gru",
     "gru_cell",
+    "layer_norm",
     "linear",
     "lstm",
     "lstm_cell",
     "max_pool",
     "min_pool",
+    "rms_norm",
     "rnn",
     "rnn_cell",
     "scatter",

@@ -1,0 +1,1 @@
+"""What the normalisations share: `rows` for those of rows, `channels` for those of channels."""
