@@ -76,14 +76,16 @@ def test_a_thread_that_packs_again_disturbs_no_other():
     expected, done, wrong = run(model, x), threading.Event(), []
 
     def work():
-        while not done.is_set():
-            if not torch.allclose(run(model, x), expected, rtol=1e-4, atol=1e-5):
-                wrong.append(1)
+        try:
+            while not done.is_set():
+                torch.testing.assert_close(run(model, x), expected, rtol=1e-4, atol=1e-5)
+        except BaseException as error:
+            wrong.append(error)
 
     workers = [threading.Thread(target=work) for _ in range(2)]
     for worker in workers:
         worker.start()
-    for _ in range(20):
+    for _ in range(200):
         pack(model)
     done.set()
     for worker in workers:

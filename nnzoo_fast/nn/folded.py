@@ -135,12 +135,13 @@ class Owner(Packed):
         """(key, conv, norm, relu or None) for each chain that the module's forward runs."""
         raise NotImplementedError
 
-    def plan(self, input: torch.Tensor) -> dict[int, Group] | None:
-        """The groups, if this call may run on them."""
-        groups = vars(self).get("_packed")
+    @classmethod
+    def plan(cls, module: torch.nn.Module, input: torch.Tensor) -> dict[int, Group] | None:
+        """The groups of `module`, if this call may run on them. Another thread may take this class away meanwhile."""
+        groups = vars(module).get("_packed")
         if not groups or not isinstance(input, torch.Tensor) or not usable(groups.values(), input):
             return None
-        chains = {key: layers for key, *layers in self.chains(self)}
+        chains = {key: layers for key, *layers in cls.chains(module)}
         for key, group in groups.items():
             layers = chains.get(key, (None, None, None))
             if any(now is not then for now, then in zip(layers, (group.conv, group.norm, group.relu), strict=True)):
@@ -161,9 +162,9 @@ class FoldedSequential(Owner, Sequential):
                 yield i, conv, norm, relu if type(relu) is torch.nn.ReLU else None
 
     def forward(self, input):
-        plan = self.plan(input)
+        plan = FoldedSequential.plan(self, input)
         if plan is None:
-            return super().forward(input)
+            return Sequential.forward(self, input)
         layers, position = list(self), 0
         while position < len(layers):
             if position in plan:
@@ -190,9 +191,9 @@ def folds_block(block: type[torch.nn.Module], count: int) -> None:
                 yield k, getattr(module, f"conv{k}"), getattr(module, f"bn{k}"), module.relu
 
         def forward(self, x):
-            plan = self.plan(x)
+            plan = FoldedBlock.plan(self, x)
             if plan is None or len(plan) < count:
-                return super().forward(x)
+                return block.forward(self, x)
             shortcut = x if self.downsample is None else self.downsample(x)
             for k in range(1, count):
                 x = plan[k].run(x)

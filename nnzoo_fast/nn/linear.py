@@ -39,6 +39,7 @@ class PackedLinear(Packed, Linear):
         return self.activated(input, "none")
 
     def activated(self, input: torch.Tensor, activation: str) -> torch.Tensor:
-        if self._packed.suits(input, self.weight, self.bias):
-            return self._packed.linear(input, self.bias, activation)
-        return super().activated(input, activation)
+        copy = vars(self).get("_packed")  # another thread may take copy and class away meanwhile
+        if copy is not None and copy.suits(input, self.weight, self.bias):
+            return copy.linear(input, self.bias, activation)
+        return Linear.activated(self, input, activation)
