@@ -12,6 +12,9 @@ functorch_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_mode_depth = torch._C._len_torch_dispatch_stack
 function_mode_depth = torch._C._len_torch_function_stack
 is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
+is_functorch_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+is_gradtracking = torch._C._functorch.is_gradtrackingtensor
+functorch_unwrapped = torch._C._functorch.get_unwrapped
 is_jit_tracing = torch._C._is_tracing
 any_autocast_enabled = torch._C._is_any_autocast_enabled
 is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -35,6 +38,15 @@ def forward_mode_active() -> bool:
 def transformed() -> bool:
     """Whether a functorch transform or a forward-mode level is active."""
     return functorch_transforms_active() or forward_mode_active()
+
+
+def gradient_levels(tensor: torch.Tensor) -> int:
+    """How many times gradients of `tensor` may be differentiated: levels of `torch.func.grad`, and autograd's own."""
+    levels = 0
+    while functorch_transforms_active() and is_functorch_wrapped(tensor):
+        levels += is_gradtracking(tensor)
+        tensor = functorch_unwrapped(tensor)
+    return levels + (levels > 0 and tensor.requires_grad)
 
 
 def watched() -> bool:

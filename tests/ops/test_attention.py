@@ -300,6 +300,56 @@ def test_derivatives_and_repeats_of_the_kernels(name):
     assert all(torch.equal(one, other) for one, other in zip(sum(first, []), sum(again, []), strict=True))
 
 
+SMALL = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "booleans": {"attn_mask": torch.ones(3, 5, dtype=torch.bool).tril(1)},
+    "bias": {"attn_mask": torch.linspace(-1, 1, 15, dtype=torch.float64).view(3, 5)},
+    "gqa": {"enable_gqa": True},
+}
+
+
+@pytest.mark.parametrize("wanted", [(0, 1, 2), (0,), (1, 2)], ids=str)
+@pytest.mark.parametrize("options", SMALL.values(), ids=SMALL.keys())
+def test_small_calls_that_stock_torch_runs_have_second_derivatives(options, wanted):
+    heads = 1 if "enable_gqa" in options else 2
+    shapes = (1, 2, 3, 4), (1, heads, 5, 4), (1, heads, 5, 4)
+    values = [torch.randn(shape, dtype=torch.float64).requires_grad_(n in wanted) for n, shape in enumerate(shapes)]
+    assert nnzoo_fast.explain(attention, *values, **options).chosen == "torch"
+
+    def function(*some):
+        call = list(values)
+        for place, value in zip(wanted, some, strict=True):
+            call[place] = value
+        return attention(*call, **options)
+
+    inputs = [values[place] for place in wanted]
+    assert gradcheck(function, inputs, fast_mode=True)
+    assert gradgradcheck(function, inputs, fast_mode=True)
+
+
+def test_torch_itself_has_none():
+    """Else the hook may go."""
+    query = torch.randn(1, 2, 3, 4, requires_grad=True)
+    output = torch.nn.functional.scaled_dot_product_attention(query, query, query)
+    (grad,) = torch.autograd.grad(output.sum(), query, create_graph=True)
+    with pytest.raises(RuntimeError, match="not implemented"):
+        grad.sum().backward()
+
+
+def test_hessians_by_transforms():
+    query, key, value = (torch.randn(1, 1, 2, 3, dtype=torch.float64) for _ in range(3))
+
+    def function(query):
+        return attention(query, key, value).square().sum()
+
+    expected = torch.autograd.functional.hessian(function, query)
+    for hessian in torch.func.hessian(function), torch.func.jacrev(torch.func.jacrev(function)):
+        torch.testing.assert_close(hessian(query), expected)
+    inner = torch.func.grad(function)(leaf := query.clone().requires_grad_())
+    torch.testing.assert_close(torch.autograd.grad(inner.sum(), leaf)[0].flatten(), expected.view(6, 6).sum(0))
+
+
 def test_options_under_dropout_fall_back_to_the_reference_not_to_torch():
     """fp16 has no kernel on the CPU; its dropout is still that of the counters."""
     query, key, value = (t.half() for t in tensors(1, 1, 4, 4, grad=False))

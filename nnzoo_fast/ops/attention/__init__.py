@@ -1,17 +1,16 @@
 """`attention`: softmax(query @ key^T * scale + mask) @ value in one pass over the keys, no L x S matrix."""
 
 import torch
-import torch.nn.functional as F
 
-from nnzoo_fast import _compat
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import STOCK, check_tensors, is_traceable, route
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.attention import cpu
 from nnzoo_fast.ops.attention.checks import check
+from nnzoo_fast.ops.attention.in_torch import stock
 from nnzoo_fast.ops.attention.layout import allocate, kernels_support
-from nnzoo_fast.ops.attention.places import Places, as_mask, plain_places
+from nnzoo_fast.ops.attention.places import plain_places
 from nnzoo_fast.ops.attention.reference import reference
 from nnzoo_fast.random import new_seed
 from nnzoo_fast.triton_support import triton_row, triton_supports
@@ -120,21 +119,6 @@ def scaled_dot_product_attention(
 ) -> torch.Tensor:
     """`attention` with the signature of `torch.nn.functional.scaled_dot_product_attention`."""
     return attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-
-
-def stock(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False, seed=None, *places
-):
-    # torch's dropout doesn't know the counters' mask, and its fused kernels have no forward-mode derivative.
-    if seed is not None or (dropout_p == 0 and _compat.forward_mode_active()):
-        return reference(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, *places)
-    if Places(*places).matter:
-        attn_mask, is_causal = as_mask(query, key, attn_mask, is_causal, Places(*places)), False
-    if is_traceable(attn_mask) and attn_mask.dtype == torch.float32 and query.dtype == torch.float64:
-        attn_mask = attn_mask.double()  # torch 2.13's fused kernel reads the mask's memory as float64
-    return F.scaled_dot_product_attention(
-        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-    )
 
 
 def flops(query, key, value, *others):
