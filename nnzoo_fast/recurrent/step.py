@@ -3,9 +3,11 @@
 import functools
 from collections.abc import Callable
 
+import torch
 from torch.compiler import is_compiling
 
 from nnzoo_fast import _compat
+from nnzoo_fast.operation import lowered
 from nnzoo_fast.recurrent.family import Family, compute_dtype
 from nnzoo_fast.recurrent.layers import Backward, Direction, Forward, contiguous, split_bias, weight_gradients
 from nnzoo_fast.recurrent.weights import Weights
@@ -52,12 +54,20 @@ def check(family: Family, input, states, w_ih, w_hh, b_ih, b_hh) -> None:
             raise RuntimeError(f"{name}: {label} is on {tensor.device}, expected input's {input.device}")
 
 
-def stock_by(in_torch: Callable, reference: Callable) -> Callable:
-    """The `stock` of a cell: torch's function but under a transform, since vmap can't batch it or its gradients."""
+def stock_by(in_torch: Callable, reference: Callable, autocast: str | None = None) -> Callable:
+    """The `stock` of a cell: torch's function but under a transform, since vmap can't batch it or its gradients.
+
+    `autocast`, as of an operation: "lower" if torch lowers all arguments, else it lowers the products alone.
+    """
 
     def stock(*args):
-        transformed = not is_compiling() and _compat.transformed()
-        return reference(*args) if transformed else in_torch(*args)
+        if is_compiling() or not _compat.transformed():
+            return in_torch(*args)
+        device = args[0].device.type
+        if autocast == "lower" and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            args = [lowered(arg, dtype) if isinstance(arg, torch.Tensor) else arg for arg in args]
+        return reference(*args)
 
     return stock
 

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils._pytree import tree_leaves
 
 import nnzoo_fast
-from nnzoo_fast import accelerate, nn, ops, restore
+from nnzoo_fast import accelerate, nn, ops, restore, tables
 from nnzoo_fast.ops.gru.spec import SAMPLES as GRU
 from nnzoo_fast.ops.rnn.spec import SAMPLES as RNN
 from nnzoo_fast.spec import Call, Maker, all_specs, allowed_for, errors_of, oracle_and_stock, run_with_gradients
@@ -161,6 +161,34 @@ def test_autocast_gives_the_dtypes_of_torch(kind):
         assert [out.dtype for out in found] == [out.dtype for out in expected]
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("kind", ["GRU", "RNN", "LSTM"])
+def test_cells_in_autocast_under_vmap(kind):
+    """torch itself has no LSTM cell there: one row after another is the yardstick."""
+    cell, input = getattr(nn, f"{kind}Cell")(4, 6), torch.randn(3, 2, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        found = tree_leaves(torch.vmap(cell)(input))
+        expected = [tree_leaves(restore(copy.deepcopy(cell))(one)) for one in input]
+    for out, every in zip(found, zip(*expected, strict=True), strict=True):
+        assert out.dtype == every[0].dtype
+        torch.testing.assert_close(out.float(), torch.stack(every).float(), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("h_dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("c_dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_an_lstm_cell_takes_a_c_of_another_dtype_where_torch_does(h_dtype, c_dtype):
+    ours = nn.LSTMCell(4, 6)
+    stock = restore(copy.deepcopy(ours))
+    call = torch.randn(2, 4), (torch.randn(2, 6, dtype=h_dtype), torch.randn(2, 6, dtype=c_dtype))
+    if h_dtype != torch.float32:
+        for cell in ours, stock:
+            with pytest.raises(RuntimeError):
+                cell(*call)
+        return
+    for found, expected in zip(ours(*call), stock(*call), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("samples", [GRU, RNN], ids=["gru", "rnn"])
 def test_any_number_of_threads_gives_the_same_bits(samples):
     """Two directions share the threads in any proportion."""
@@ -247,7 +275,8 @@ def test_wrong_options_raise_what_torch_raises(kind, wrong):
 
 
 @pytest.mark.parametrize("kind, least, least_in_training", [("GRU", 12, 4), ("RNN", 20, 8)])
-def test_few_steps_stay_with_torch(kind, least, least_in_training):
+def test_without_a_table_few_steps_stay_with_torch(kind, least, least_in_training, monkeypatch):
+    monkeypatch.setattr(tables, "TABLE", None)
     layer = getattr(nn, kind)(4, 6)
 
     def chosen(layer, input, grad=False):

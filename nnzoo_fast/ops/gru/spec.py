@@ -25,6 +25,7 @@ SPEC = OpSpec(
         SAMPLES.shaped("T2-B0-I3-H4", 2, 0, 3, 4),
         SAMPLES.packed("packed-9-5-5-1-L2-bi", (9, 5, 5, 1), 5, 19, 2, True),
         SAMPLES.with_dropout("dropout-0.5-L2-bi-packed", 0.5, 2, True, (4, 2, 1)),
+        Sample("saturated", SAMPLES.saturated, ill_conditioned=True),
         Sample("zeros", SAMPLES.zeros),
         Sample("strided", SAMPLES.strided),
     ],

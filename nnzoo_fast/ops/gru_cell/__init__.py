@@ -47,7 +47,7 @@ def gru_cell(
     check_tensors("gru_cell", hx=hx)
     if backend is None and is_autocast(input):
         # torch lowers the two products only, and returns what the dtype of h promotes them to.
-        return _VF.gru_cell(input, hx, w_ih, w_hh, b_ih, b_hh)
+        return operation.stock(input, hx, w_ih, w_hh, b_ih, b_hh)
     return operation(input, hx, w_ih, w_hh, b_ih, b_hh, backend=backend)
 
 

@@ -5,7 +5,7 @@ from torch import _VF
 
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
-from nnzoo_fast.front_door import check_tensors
+from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.lstm_cell import cpu, step
 from nnzoo_fast.ops.lstm_cell.reference import reference
@@ -44,10 +44,15 @@ def lstm_cell(
         BackendError: `backend` can't run this call.
     """
     check_tensors("lstm_cell", hx=hx[0], cx=hx[1])
-    if backend is None and is_autocast(input):
-        # torch lowers the two products only, and returns what the dtype of c promotes them to.
-        return _VF.lstm_cell(input, hx, w_ih, w_hh, b_ih, b_hh)
+    # torch takes a c of any dtype, and under autocast lowers the two products only: what it returns has the dtype to
+    # which the dtype of c promotes the gates.
+    if backend is None and (is_autocast(input) or _is_of_another_dtype(hx[1], input)):
+        return operation.stock(input, *hx, w_ih, w_hh, b_ih, b_hh)
     return operation(input, *hx, w_ih, w_hh, b_ih, b_hh, backend=backend)
+
+
+def _is_of_another_dtype(cx, input) -> bool:
+    return is_traceable(cx) and is_traceable(input) and cx.dtype != input.dtype
 
 
 def _in_torch(input, hx, cx, *weights):

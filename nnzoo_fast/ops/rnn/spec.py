@@ -27,6 +27,7 @@ SPEC = OpSpec(
         SAMPLES.shaped("T5-B7-I5-H35-relu", 5, 7, 5, 35, nonlinearity="relu"),
         SAMPLES.packed("packed-5-2-L2-bi-relu", (5, 2), 4, 9, 2, True, nonlinearity="relu"),
         SAMPLES.with_dropout("dropout-0.5-L2-bi-packed", 0.5, 2, True, (4, 2, 1)),
+        Sample("saturated", SAMPLES.saturated, ill_conditioned=True),
         Sample("zeros", SAMPLES.zeros),
         Sample("strided", SAMPLES.strided),
     ],

@@ -67,7 +67,7 @@ operation = Operation(
     ("h", "gates"),
     allocate=functools.partial(step.allocate, FAMILY),
     reference=reference,
-    stock=step.stock_by(_in_torch, reference),
+    stock=step.stock_by(_in_torch, reference, "lower"),
     table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
     check=check,
     keeps=functools.partial(step.keeps, FAMILY),
