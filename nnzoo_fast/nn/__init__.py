@@ -19,12 +19,14 @@ from nnzoo_fast.nn.conv_transpose import (
 )
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.linear import LazyLinear, Linear
+from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.norm import LayerNorm, RMSNorm
 from nnzoo_fast.nn.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sequential import Sequential
+from nnzoo_fast.nn.softmax import LogSoftmax, Softmax
 from nnzoo_fast.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -43,6 +45,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CrossEntropyLoss",
     "GCNConv",
     "GRU",
     "GRUCell",
@@ -60,12 +63,14 @@ __all__ = [
     "LazyConvTranspose3d",
     "LazyLinear",
     "Linear",
+    "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "MessagePassing",
     "MultiheadAttention",
     "Sequential",
+    "Softmax",
     "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",

@@ -18,13 +18,16 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cross_entropy",
     "layer_norm",
     "linear",
+    "log_softmax",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
     "rms_norm",
     "scaled_dot_product_attention",
+    "softmax",
 ]
 
 
@@ -138,6 +141,41 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     if is_traceable(weight) and weight.dim() == 1:
         return stock.linear(input, weight, bias)
     return ops.linear(input, weight, bias)
+
+
+def softmax(
+    input: torch.Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """`torch.nn.functional.softmax`: any shape, along `dim`."""
+    if dim is None:
+        return stock.softmax(input, dim, _stacklevel + 1, dtype)
+    return ops.softmax(input, dim, dtype)
+
+
+def log_softmax(
+    input: torch.Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """`torch.nn.functional.log_softmax`: any shape, along `dim`."""
+    if dim is None:
+        return stock.log_softmax(input, dim, _stacklevel + 1, dtype)
+    return ops.log_softmax(input, dim, dtype)
+
+
+def cross_entropy(
+    input: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """`torch.nn.functional.cross_entropy`: input [N, C, *size], target [N, *size] or like input."""
+    if size_average is not None or reduce is not None:
+        old = size_average, ignore_index, reduce
+        return stock.cross_entropy(input, target, weight, *old, reduction, label_smoothing)
+    return ops.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
 
 
 def in_dimensions(n: int, kernel_size: Size) -> tuple[int, ...]:

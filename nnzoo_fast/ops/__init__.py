@@ -10,11 +10,13 @@ from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_lstm import conv_lstm
 from nnzoo_fast.ops.conv_transpose import conv_transpose
+from nnzoo_fast.ops.cross_entropy import cross_entropy
 from nnzoo_fast.ops.gather_scatter import gather_scatter
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.linear import linear
+from nnzoo_fast.ops.log_softmax import log_softmax
 from nnzoo_fast.ops.lstm import lstm
 from nnzoo_fast.ops.lstm_cell import lstm_cell
 from nnzoo_fast.ops.max_pool import max_pool, min_pool
@@ -22,17 +24,20 @@ from nnzoo_fast.ops.rms_norm import rms_norm
 from nnzoo_fast.ops.rnn import rnn
 from nnzoo_fast.ops.rnn_cell import rnn_cell
 from nnzoo_fast.ops.scatter import scatter
+from nnzoo_fast.ops.softmax import softmax
 
 __all__ = [
     "attention",
     "conv",
     "conv_lstm",
     "conv_transpose",
+    "cross_entropy",
     "gather_scatter",
     "gru",
     "gru_cell",
     "layer_norm",
     "linear",
+    "log_softmax",
     "lstm",
     "lstm_cell",
     "max_pool",
@@ -41,6 +46,7 @@ __all__ = [
     "rnn",
     "rnn_cell",
     "scatter",
+    "softmax",
 ]
 
 backends.check_environment()
