@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch.compiler import is_compiling
 
 from nnzoo_fast import _compat
+from nnzoo_fast import graph_edits as edits
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.group_edges import group_edges
 
@@ -98,6 +100,95 @@ class Graph:
         """The graph with every edge turned around. It shares this one's tensors, and nothing is sorted."""
         by_target, by_source = self.groups[:3], self.groups[3:]
         return self._new(self.edge_index.flip(0), self.edge_weight, by_source + by_target)
+
+    @classmethod
+    def from_csr(
+        cls,
+        start: torch.Tensor,
+        source: torch.Tensor,
+        num_sources: int | None = None,
+        *,
+        edge_weight: torch.Tensor | None = None,
+    ) -> Graph:
+        """The graph whose target i has the sources `source[start[i]:start[i + 1]]`.
+
+        Args:
+            start: integer [n_target + 1], from 0 to E without decreasing.
+            source: integer [E].
+            num_sources: by default n_target.
+            edge_weight: as in `Graph`, in the order of `source`.
+
+        Raises:
+            TypeError, ValueError, IndexError: as `Graph`; ValueError also if `start` doesn't describe groups.
+        """
+        return edits.from_csr(start, source, num_sources, edge_weight)
+
+    @classmethod
+    def batch(cls, graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor]:
+        """Several graphs side by side as one, nodes and edges in the order of the graphs; nothing is sorted.
+
+        Returns:
+            the graph, and int64 [n_target]: which of `graphs` each target is from, as `global_mean_pool` wants it.
+
+        Raises:
+            ValueError: no graphs, or only some of them with edge weights.
+        """
+        return edits.batch(graphs)
+
+    def add_edges(self, edge_index: torch.Tensor, edge_weight: torch.Tensor | None = None) -> Graph:
+        """The graph with more edges behind those there are; only the new ones are sorted.
+
+        Args:
+            edge_index: integer [2, new], nodes of this graph.
+            edge_weight: [new, *W] if this graph has weights.
+
+        Raises:
+            as `Graph`; ValueError also for weights of only some edges.
+        """
+        return edits.add_edges(self, edge_index, edge_weight)
+
+    def remove_edges(self, edges: torch.Tensor) -> Graph:
+        """The graph without some edges, the others in their order; nothing is sorted.
+
+        Args:
+            edges: bool [E], or the places of edges in `edge_index`, integer [*].
+
+        Raises:
+            IndexError: a place out of range.
+            ValueError: a mask that is not [E], or another dtype.
+        """
+        return edits.remove_edges(self, edges)
+
+    def with_self_loops(self, count: int | None = None) -> tuple[Graph, torch.Tensor]:
+        """The graph with exactly one self-loop at each of the first `count` nodes, after all other edges.
+
+        Without weights. The result is kept with the graph for later calls.
+
+        Returns:
+            the graph, and bool [E]: which of this graph's edges are no self-loops, and so come first in the other.
+        """
+        count = min(self.num_sources, self.num_targets) if count is None else count
+        if is_compiling():
+            return edits.with_self_loops(self, count)
+        kept = self.__dict__.get("_looped")
+        if kept is None or kept[0] != count:
+            kept = self._looped = (count, *edits.with_self_loops(self, count))
+        return kept[1:]
+
+    def reordered(self, order: torch.Tensor | str = "breadth_first") -> tuple[Graph, torch.Tensor]:
+        """The graph with its nodes renumbered, so that neighbours lie near each other in memory.
+
+        Args:
+            order: "breadth_first", "degree" (targets of many edges first), or integer [N]: the old number of each new
+                node. The graph has one kind of nodes; edges keep their order.
+
+        Returns:
+            the graph, and int64 [N], the order: the features of its nodes are `x[order]`.
+
+        Raises:
+            ValueError: two kinds of nodes, an unknown order, or one that is no permutation.
+        """
+        return edits.reordered(self, order)
 
     def with_weight(self, edge_weight: torch.Tensor | None) -> Graph:
         """The graph with other edge weights. It shares this one's tensors."""

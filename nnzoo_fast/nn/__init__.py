@@ -17,7 +17,10 @@ from nnzoo_fast.nn.conv_transpose import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
+from nnzoo_fast.nn.embedding import Embedding
+from nnzoo_fast.nn.gat_conv import GATConv, GATv2Conv
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
+from nnzoo_fast.nn.gin_conv import GINConv
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
@@ -25,6 +28,7 @@ from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.norm import LayerNorm, RMSNorm
 from nnzoo_fast.nn.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nnzoo_fast.nn.sage_conv import SAGEConv
 from nnzoo_fast.nn.sequential import Sequential
 from nnzoo_fast.nn.softmax import LogSoftmax, Softmax
 from nnzoo_fast.nn.transformer import (
@@ -46,7 +50,11 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CrossEntropyLoss",
+    "Embedding",
+    "GATConv",
+    "GATv2Conv",
     "GCNConv",
+    "GINConv",
     "GRU",
     "GRUCell",
     "LSTM",
@@ -69,6 +77,7 @@ __all__ = [
     "MaxPool3d",
     "MessagePassing",
     "MultiheadAttention",
+    "SAGEConv",
     "Sequential",
     "Softmax",
     "Transformer",

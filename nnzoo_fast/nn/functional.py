@@ -19,6 +19,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "cross_entropy",
+    "embedding",
     "layer_norm",
     "linear",
     "log_softmax",
@@ -134,6 +135,19 @@ def _conv_transpose(function: Callable, dimensions: int, input: torch.Tensor, we
             f"conv_transpose{dimensions}d: weight must have {dimensions + 2} dimensions, got {list(weight.shape)}"
         )
     return ops.conv_transpose(input, weight, *rest)
+
+
+def embedding(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> torch.Tensor:
+    """`torch.nn.functional.embedding`: input integer [*], weight [rows, features] -> [*, features]."""
+    return ops.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

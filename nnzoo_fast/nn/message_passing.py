@@ -10,8 +10,9 @@ import torch
 
 from nnzoo_fast import ops
 from nnzoo_fast.graph import Graph
+from nnzoo_fast.ops.gather_scatter.reference import REDUCES
 
-_REDUCES = {"add": "sum", "sum": "sum", "mean": "mean", "max": "max", "min": "min"}
+_REDUCES = {"add": "sum", **{name: name for name in REDUCES}}
 _FROM_GRAPH = ("edge_index", "edge_index_i", "edge_index_j", "index", "ptr", "size", "size_i", "size_j", "dim_size")
 
 
@@ -23,8 +24,8 @@ class MessagePassing(torch.nn.Module):
     overrides one of these; so a subclass that overrides only `update` is fused by itself.
 
     Args:
-        aggr: "sum" ("add"), "mean", "max", "min" or "mul", several of them (results are concatenated in the last
-            dimension), or None if `aggregate` is overridden.
+        aggr: "sum" ("add"), "mean", "max", "min", "mul", "var", "std" or "softmax", several of them (results are
+            concatenated in the last dimension), or None if `aggregate` is overridden.
         flow: "source_to_target": messages go from row 0 of `edge_index` to row 1, or "target_to_source".
         node_dim: the dimension of nodes.
 
@@ -43,8 +44,8 @@ class MessagePassing(torch.nn.Module):
         if flow not in ("source_to_target", "target_to_source"):
             raise ValueError(f"MessagePassing: flow is {flow!r}, expected 'source_to_target' or 'target_to_source'")
         for name in _names(aggr):
-            if name not in (*_REDUCES, "mul"):
-                raise ValueError(f"MessagePassing: aggr is {aggr!r}, expected {', '.join(_REDUCES)}, mul or a list")
+            if name not in _REDUCES:
+                raise ValueError(f"MessagePassing: aggr is {aggr!r}, expected {', '.join(_REDUCES)} or a list")
         self.aggr = aggr if aggr is None or isinstance(aggr, str) else list(aggr)
         self.flow = flow
         self.node_dim = node_dim

@@ -11,7 +11,11 @@ from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_lstm import conv_lstm
 from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.cross_entropy import cross_entropy
+from nnzoo_fast.ops.edge_softmax import edge_softmax
+from nnzoo_fast.ops.embedding import embedding
+from nnzoo_fast.ops.gat import gat
 from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gatv2 import gatv2
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.layer_norm import layer_norm
@@ -24,6 +28,7 @@ from nnzoo_fast.ops.rms_norm import rms_norm
 from nnzoo_fast.ops.rnn import rnn
 from nnzoo_fast.ops.rnn_cell import rnn_cell
 from nnzoo_fast.ops.scatter import scatter
+from nnzoo_fast.ops.sddmm import sddmm
 from nnzoo_fast.ops.softmax import softmax
 
 __all__ = [
@@ -32,7 +37,11 @@ __all__ = [
     "conv_lstm",
     "conv_transpose",
     "cross_entropy",
+    "edge_softmax",
+    "embedding",
+    "gat",
     "gather_scatter",
+    "gatv2",
     "gru",
     "gru_cell",
     "layer_norm",
@@ -46,6 +55,7 @@ __all__ = [
     "rnn",
     "rnn_cell",
     "scatter",
+    "sddmm",
     "softmax",
 ]
 

@@ -5,8 +5,8 @@
 // it, whatever the number of threads, so results are bit-equal; implementations on other devices keep this promise.
 // Arithmetic: sums run in float for float32 and bfloat16 and in double for float64, rounded once when stored. In max
 // and min, a message is rounded to the storage type before it is compared, so that a tie is a tie between stored
-// values, and NaN wins. An empty group gives 0. Safety: indices are checked while they are read. Where they are out of
-// range, `*valid` becomes false, outputs are unspecified and nothing outside the arrays is touched.
+// values, and NaN wins. An empty group gives 0, a product 1. Safety: indices are checked while they are read. Where
+// they are out of range, `*valid` becomes false, outputs are unspecified and nothing outside the arrays is touched.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,10 @@
 namespace nnzoo {
 
 // The values are shared with nnzoo_fast/ops/gather_scatter/reference.py.
-enum class Reduce : int { sum = 0, mean = 1, max = 2, min = 3 };
+enum class Reduce : int { sum = 0, mean = 1, max = 2, min = 3, mul = 4, var = 5, std = 6, softmax = 7 };
+
+// A standard deviation is 0, and has no gradient, where the variance is not above this.
+constexpr double kLeastVariance = 1e-5;
 
 // The edges of a graph, grouped by the node at one end; inside a group they keep the caller's order.
 struct EdgeGroups {
@@ -32,7 +35,7 @@ enum class Walk : int {
   push = 0,       // over the sources: x[j] is added to out[i] of each of its edges; one thread
   pull = 1,       // over the targets, in parallel: out[i] is re-read for each of its edges
   registers = 2,  // out[i] stays in registers, a tile of features at a time
-  tiled = 3,      // the same, and rows of x that come up soon are prefetched
+  tiled = 3,      // the same, and rows of x that come up soon are prefetched; only this one knows mul to softmax
 };
 
 // out[r][i][f] = reduce_r over the edges j -> i of weight[e][head(f)] * x[j][f], head(f) = f / (features / heads).
@@ -58,6 +61,10 @@ NNZOO_KERNEL(gather_scatter_forward_simple, GatherScatterForward)  // Walk::push
 //   sum:      G[e] = grad[i]
 //   mean:     G[e] = grad[i] / number of edges into i
 //   max, min: G[e] = m == out[i] ? grad[i] / number of messages equal to out[i] : 0
+//   mul:      G[e] = grad[i] * the product of the other messages into i
+//   var:      G[e] = grad[i] * 2 (m - mean) / number of edges into i
+//   std:      G[e] = grad[i] * (m - mean) / (number of edges into i * out[i]), 0 where out[i] is
+//   softmax:  G[e] = grad[i] * a (1 + m - out[i]), a the message's share exp(m) / sum of exp
 // added up over the reductions,
 //   grad_x[j][f]      = sum over the edges j -> i of weight[e][head(f)] * G[e][f]
 //   grad_weight[e][h] = sum over the features f of head h of x[j][f] * G[e][f]
@@ -65,12 +72,13 @@ struct GatherScatterBackward {
   EdgeGroups in;       // groups are targets, nodes are sources
   EdgeGroups out_of;   // groups are sources, nodes are targets
   const void* grad;    // [num_reduces, num_targets, features], dense
-  const void* x;       // as in forward; read for max, min and grad_weight, else may be null
+  const void* x;       // as in forward; not read for sums and means without grad_weight, may be null then
   const void* weight;  // as in forward
-  const void* out;     // forward's, read for max and min, else may be null
-  void* share;         // workspace [number of max and min, num_targets, features] of float, or double for float64
-  void* grad_x;        // [num_sources, features], dense, or null
-  void* grad_weight;   // [num_edges, heads] in the caller's order, dense, or null
+  const void* out;     // forward's, read for max, min and softmax, else may be null
+  void* share;        // workspace [rows, num_targets, features] of float, or double for float64: a row for each max and
+                      // min, two for each mul, var, std and softmax
+  void* grad_x;       // [num_sources, features], dense, or null
+  void* grad_weight;  // [num_edges, heads] in the caller's order, dense, or null
   const Reduce* reduces;
   int num_reduces;
   std::int64_t features, x_stride, heads;

@@ -1,14 +1,15 @@
-// Backward: three passes, each over rows or edges that no two threads share.
-//   shares       over the targets: what each of the messages that attain a max or min receives
-//   grad_x       over the sources: the rows of grad (or of shares) at the other ends of a source's edges
-//   grad_weight  over the edges: the dot product of x[source] and what the message receives
+// Backward: passes over rows or edges that no two threads share.
+//   kept rows    over the targets: what the gradient of a message needs to know of the other messages
+//   grad_x       over the sources: the rows of grad (or kept rows) at the other ends of a source's edges
+//   grad_weight  over the edges: the dot product of x[source] and what the message receives; of a sum or mean with
+//   heads
+//                that fit a tile, the pass over the sources finds it on its way
+#include "ops/gather_scatter/passing.h"
 #include "ops/gather_scatter/schedule.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
 namespace {
-
-bool is_extreme(Reduce reduce) { return reduce == Reduce::max || reduce == Reduce::min; }
 
 template <class S, WeightKind kind>
 class Backward {
@@ -27,98 +28,167 @@ class Backward {
 
   void run(std::int64_t span) const {
     for (int r = 0; r < args_.num_reduces && *args_.valid; ++r) {
-      if (is_extreme(args_.reduces[r])) find_shares(span, r);
+      dispatch_passing(args_.reduces[r], [&](auto passing) {
+        constexpr Passing how = decltype(passing)::how;
+        if constexpr (how != Passing::linear) find_kept<how>(span, r);
+      });
     }
-    if (args_.grad_x && *args_.valid) find_grad_x(span);
-    if (args_.grad_weight && *args_.valid) find_grad_weight(span);
+    const bool together = args_.grad_x && args_.grad_weight && finds_weights_with_x(span);
+    bool plain = true;
+    for (int r = 0; r < args_.num_reduces; ++r) plain = plain && args_.reduces[r] <= Reduce::min;
+    if (args_.grad_x && *args_.valid) plain ? find_grad_x<kMostVectors>(span, together) : find_grad_x<1>(span, false);
+    if (args_.grad_weight && !together && *args_.valid) find_grad_weight(span);
   }
 
  private:
-  // The rows that reduction r keeps per target: [num_targets, features] each.
-  const S* grad(int r) const { return grad_ + r * values_; }
-  const S* out(int r) const { return out_ + r * values_; }
-  T* share(int r) const {
+  // The rows of reduction r: [num_targets, features] each.
+  Rows<S> rows(int r) const {
     int before = 0;
-    for (int i = 0; i < r; ++i) before += is_extreme(args_.reduces[i]);
-    return share_ + before * values_;
+    for (int i = 0; i < r; ++i) before += rows_kept(args_.reduces[i]);
+    return {grad_ + r * values_, out_ + r * values_, share_ + before * values_, values_};
   }
-  T into_mean(std::int32_t target) const { return T(1) / T(args_.in.start[target + 1] - args_.in.start[target]); }
+  T size_of(std::int64_t target) const { return T(args_.in.start[target + 1] - args_.in.start[target]); }
 
-  static NNZOO_INLINE Vec<T> one_if(Mask<T> mask) { return select(mask, Vec<T>::set(T(1)), Vec<T>::zero()); }
-
-  void find_shares(std::int64_t span, int r) const {
-    for_each_row_tile<T>(
-        args_.in, args_.features, span, weighted, args_.threads, args_.valid,
-        [&](auto shape, const TilePlace& place, std::int64_t target) { share_row(shape, place, target, r); });
+  template <Passing how>
+  void find_kept(std::int64_t span, int r) const {
+    const Rows<S> rows = this->rows(r);
+    constexpr int most = how == Passing::extreme ? kMostVectors : 1;
+    for_each_row_tile<T, most>(args_.in, args_.features, span, weighted, args_.threads, args_.valid,
+                               [&](auto shape, const TilePlace& place, std::int64_t target) {
+                                 using Shape = decltype(shape);
+                                 const std::int64_t at = target * args_.features + place.feature;
+                                 Kept<T, Shape> kept = gather_kept<how, T, Shape>(
+                                     rows, at, place, args_.reduces[r], size_of(target),
+                                     [&](const auto& visit) { for_each_message<Shape>(place, target, visit); });
+#pragma GCC unroll 8
+                                 for (int i = 0; i < Shape::vectors; ++i) {
+                                   T* const p = rows.share + at + i * Vec<T>::width;
+                                   store_vector<Shape>(kept.first.v[i], p, place);
+                                   if constexpr (how != Passing::extreme) {
+                                     store_vector<Shape>(kept.second.v[i], p + values_, place);
+                                   }
+                                 }
+                               });
   }
 
-  template <class Shape>
-  NNZOO_INLINE void share_row(Shape, const TilePlace& place, std::int64_t target, int r) const {
-    const std::int64_t row = target * args_.features;
-    const Tile<T, Shape> best = load_tile<Shape, T>(out(r) + row, place);
-    Tile<T, Shape> ties = filled<Shape>(T(0));
+  template <class Shape, class Visit>
+  NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
     for_each_edge<true>(
         args_.in, args_.in.start[target], args_.in.start[target + 1],
-        [&](std::int32_t source, std::int32_t edge) NNZOO_PREFETCHING {
-          weights_.prefetch(edge, place);
-          prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place);
+        [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+          using Level = decltype(level);
+          weights_.template prefetch<Level>(edge, place);
+          prefetch_tile<Level, Shape, T>(x_ + source * args_.x_stride, place);
         },
         [&](std::int32_t source, std::int32_t edge) {
           const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
 #pragma GCC unroll 8
           for (int i = 0; i < Shape::vectors; ++i) {
-            ties.v[i] += one_if(weights_.template message<Shape>(x.v[i], edge, place, i) == best.v[i]);
+            visit(i, weights_.template message<Shape>(x.v[i], edge, place, i));
           }
         });
-    Tile<T, Shape> part = load_tile<Shape, T>(grad(r) + row, place);
-#pragma GCC unroll 8
-    for (int i = 0; i < Shape::vectors; ++i) part.v[i] = part.v[i] / ties.v[i];
-    store_tile<Shape>(part, share(r) + row, place);
   }
 
-  void find_grad_x(std::int64_t span) const {
-    for_each_row_tile<T>(args_.out_of, args_.features, span, weighted, args_.threads, args_.valid,
-                         [&](auto shape, const TilePlace& place, std::int64_t source) {
-                           using Shape = decltype(shape);
-                           Tile<T, Shape> sum = filled<Shape>(T(0));
-                           for (int r = 0; r < args_.num_reduces; ++r) add_grad(place, source, r, sum);
-                           store_tile<Shape>(sum, static_cast<S*>(args_.grad_x) + source * args_.features, place);
-                         });
+  // Whether a source's edges find their weights' gradients while they are walked for grad_x.
+  bool finds_weights_with_x(std::int64_t span) const {
+    if (!weighted || args_.num_reduces > 1 || rows_kept(args_.reduces[0]) > 0) return false;
+    if (kind == WeightKind::per_feature) return true;
+    const std::int64_t largest = largest_group(args_.out_of);
+    if (largest < 0) return false;
+    const Plan plan = Plan::make<T>(args_.out_of, largest, args_.features, args_.threads);
+    return is_one_tile<T>(span, plan.most_vectors);
   }
 
-  template <class Shape>
+  template <int most>
+  void find_grad_x(std::int64_t span, bool with_weights) const {
+    for_each_row_tile<T, most>(args_.out_of, args_.features, span, weighted, args_.threads, args_.valid,
+                               [&](auto shape, const TilePlace& place, std::int64_t source) {
+                                 using Shape = decltype(shape);
+                                 Tile<T, Shape> sum = filled<Shape>(T(0));
+                                 if constexpr (weighted && most > 1) {
+                                   if (with_weights) {
+                                     add_grad_and_weights(place, source, sum);
+                                     return store_tile<Shape>(sum, grad_x_row(source), place);
+                                   }
+                                 }
+                                 for (int r = 0; r < args_.num_reduces; ++r) add_grad<most == 1>(place, source, r, sum);
+                                 store_tile<Shape>(sum, grad_x_row(source), place);
+                               });
+  }
+
+  S* grad_x_row(std::int64_t source) const { return static_cast<S*>(args_.grad_x) + source * args_.features; }
+
+  template <bool further, class Shape>
   NNZOO_INLINE void add_grad(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
+    const S* const grad = grad_ + r * values_;
     switch (args_.reduces[r]) {
       case Reduce::sum:
         return add_rows<Shape, true, weighted>(
-            args_.out_of, source, grad(r), args_.features, weights_, place,
+            args_.out_of, source, grad, args_.features, weights_, place,
             [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
       case Reduce::mean:
         return add_rows<Shape, true, true>(
-            args_.out_of, source, grad(r), args_.features, weights_, place,
+            args_.out_of, source, grad, args_.features, weights_, place,
             [&](std::int32_t target, std::int32_t edge, int i) {
-              const Vec<T> part = Vec<T>::set(into_mean(target));
+              const Vec<T> part = Vec<T>::set(T(1) / size_of(target));
               if constexpr (weighted) return part * weights_.template at<Shape>(edge, place, i);
               return part;
             },
             sum);
-      case Reduce::max:
-      case Reduce::min:
-        return add_shares(place, source, r, sum);
+      default:
+        dispatch_passing(args_.reduces[r], [&](auto passing) {
+          constexpr Passing how = decltype(passing)::how;
+          constexpr bool known = how == Passing::extreme || (further && how != Passing::linear);
+          if constexpr (known) add_received<how>(place, source, r, sum);
+        });
     }
   }
 
+  // A sum's or mean's gradients of x and of the weights, whose heads are tiles. Both are the very sums that add_grad
+  // and find_grad_weight form, so that results don't depend on which pass finds them.
   template <class Shape>
-  NNZOO_INLINE void add_shares(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
+  NNZOO_INLINE void add_grad_and_weights(const TilePlace& place, std::int64_t source, Tile<T, Shape>& sum) const {
+    const bool mean = args_.reduces[0] == Reduce::mean;
     const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
-    const S* const best = out(r);
-    const T* const parts = share(r);
     for_each_edge<true>(
         args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1],
-        [&](std::int32_t target, std::int32_t edge) NNZOO_PREFETCHING {
-          weights_.prefetch(edge, place);
-          prefetch_tile<Shape, T>(best + target * args_.features, place);
-          prefetch_tile<Shape, T>(parts + target * args_.features, place);
+        [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+          using Level = decltype(level);
+          weights_.template prefetch<Level>(edge, place);
+          prefetch_tile<Level, Shape, T>(grad_ + target * args_.features, place);
+        },
+        [&](std::int32_t target, std::int32_t edge) {
+          const Tile<T, Shape> grad = load_tile<Shape, T>(grad_ + target * args_.features, place);
+          const Vec<T> part = Vec<T>::set(mean ? T(1) / size_of(target) : T(1));
+          S* const result = static_cast<S*>(args_.grad_weight) + edge * args_.heads;
+          Vec<T> dot = Vec<T>::zero();
+#pragma GCC unroll 8
+          for (int i = 0; i < Shape::vectors; ++i) {
+            sum.v[i] = fma(part * weights_.template at<Shape>(edge, place, i), grad.v[i], sum.v[i]);
+            const Vec<T> received = grad.v[i] * part;
+            if constexpr (kind == WeightKind::per_feature) {
+              store_vector<Shape>(x.v[i] * received, result + place.feature + i * Vec<T>::width, place);
+            } else {
+              dot = fma(x.v[i], received, dot);
+            }
+          }
+          if constexpr (kind != WeightKind::per_feature) result[place.head] = from_float<S>(reduce_add(dot));
+        });
+  }
+
+  template <Passing how, class Shape>
+  NNZOO_INLINE void add_received(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
+    const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
+    const Rows<S> rows = this->rows(r);
+    for_each_edge<true>(
+        args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1],
+        [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+          using Level = decltype(level);
+          const std::int64_t row = target * args_.features;
+          weights_.template prefetch<Level>(edge, place);
+          if constexpr (reads_out(how)) prefetch_tile<Level, Shape, T>(rows.out + row, place);
+          prefetch_tile<Level, Shape, T>(rows.share + row, place);
+          if constexpr (how != Passing::extreme) prefetch_tile<Level, Shape, T>(rows.share + values_ + row, place);
         },
         [&](std::int32_t target, std::int32_t edge) {
           const std::int64_t row = target * args_.features;
@@ -126,9 +196,12 @@ class Backward {
           for (int i = 0; i < Shape::vectors; ++i) {
             const std::int64_t at = row + place.feature + i * Vec<T>::width;
             const Vec<T> message = weights_.template message<Shape>(x.v[i], edge, place, i);
-            Vec<T> part = one_if(message == load_vector<Shape, T>(best + at, place));
-            if constexpr (weighted) part = part * weights_.template at<Shape>(edge, place, i);
-            sum.v[i] = fma(part, load_vector<Shape, T>(parts + at, place), sum.v[i]);
+            const Vec<T> part = received<how, T, Shape>(rows, message, at, place);
+            if constexpr (weighted) {
+              sum.v[i] = fma(part, weights_.template at<Shape>(edge, place, i), sum.v[i]);
+            } else {
+              sum.v[i] += part;
+            }
           }
         });
   }
@@ -145,10 +218,10 @@ class Backward {
       std::int64_t target = group_of(in, positions.begin);
       for (std::int64_t k = positions.begin; k < positions.end; ++k) {
         while (in.start[target + 1] <= k) ++target;
-        const std::int64_t ahead = k + kEdgesAhead < in.num_edges ? k + kEdgesAhead : in.num_edges - 1;
+        const std::int64_t ahead = k + Far::edges < in.num_edges ? k + Far::edges : in.num_edges - 1;
         prefetch_row(x_ + in.node[ahead] * args_.x_stride);
         __builtin_prefetch(static_cast<S*>(args_.grad_weight) + in.edge[ahead] * args_.heads, 1, 2);
-        weights_.prefetch(in.edge[ahead], TilePlace{0, 0, 0});
+        weights_.template prefetch<Far>(in.edge[ahead], TilePlace{0, 0, 0});
         weight_of_edge(span, static_cast<std::int32_t>(target), in.node[k], in.edge[k]);
       }
     });
@@ -156,7 +229,7 @@ class Backward {
 
   NNZOO_INLINE void prefetch_row(const S* row) const {
     constexpr std::int64_t most = 1024 / sizeof(S), line = 64 / sizeof(S);
-    for (std::int64_t f = 0; f < args_.features && f < most; f += line) prefetch_far(row + f);
+    for (std::int64_t f = 0; f < args_.features && f < most; f += line) Far::fetch(row + f);
   }
 
   // The last group that starts at or before this position.
@@ -173,13 +246,12 @@ class Backward {
                                    std::int32_t edge) const {
     S* const result = static_cast<S*>(args_.grad_weight) + edge * args_.heads;
     const S* const x = x_ + source * args_.x_stride;
-    const std::int64_t row = target * args_.features;
     Vec<T> dot = Vec<T>::zero();
     for_each_tile<T>(args_.features, span, 1, [&](auto shape, const TilePlace& place) {
       using Shape = decltype(shape);
       const Vec<T> value = load_vector<Shape, T>(x + place.feature, place);
       Vec<T> sum = Vec<T>::zero();
-      for (int r = 0; r < args_.num_reduces; ++r) sum += received<Shape>(value, row, target, edge, place, r);
+      for (int r = 0; r < args_.num_reduces; ++r) sum += received_of<Shape>(value, target, edge, place, r);
       if constexpr (kind == WeightKind::per_feature) {
         store_vector<Shape>(value * sum, result + place.feature, place);
       } else {
@@ -194,22 +266,22 @@ class Backward {
 
   // G of one vector of one message, for reduction r.
   template <class Shape>
-  NNZOO_INLINE Vec<T> received(Vec<T> x, std::int64_t row, std::int32_t target, std::int32_t edge,
-                               const TilePlace& place, int r) const {
-    const std::int64_t at = row + place.feature;
-    switch (args_.reduces[r]) {
-      case Reduce::sum:
-        return load_vector<Shape, T>(grad(r) + at, place);
-      case Reduce::mean:
-        return load_vector<Shape, T>(grad(r) + at, place) * Vec<T>::set(into_mean(target));
-      case Reduce::max:
-      case Reduce::min: {
+  NNZOO_INLINE Vec<T> received_of(Vec<T> x, std::int32_t target, std::int32_t edge, const TilePlace& place,
+                                  int r) const {
+    const std::int64_t at = target * args_.features + place.feature;
+    const Rows<S> rows = this->rows(r);
+    Vec<T> result = Vec<T>::zero();
+    dispatch_passing(args_.reduces[r], [&](auto passing) {
+      constexpr Passing how = decltype(passing)::how;
+      if constexpr (how == Passing::linear) {
+        result = load_vector<Shape, T>(rows.grad + at, place);
+        if (args_.reduces[r] == Reduce::mean) result *= Vec<T>::set(T(1) / size_of(target));
+      } else {
         const Vec<T> message = weights_.template message<Shape>(x, edge, place, 0);
-        const Vec<T> attains = one_if(message == load_vector<Shape, T>(out(r) + at, place));
-        return attains * load_vector<Shape, T>(share(r) + at, place);
+        result = received<how, T, Shape>(rows, message, at, place);
       }
-    }
-    return Vec<T>::zero();
+    });
+    return result;
   }
 
   const GatherScatterBackward& args_;

@@ -1,4 +1,5 @@
 // Forward by registers: a row's tile of features stays in registers while the row's edges are walked.
+#include "common/vmath.h"
 #include "ops/gather_scatter/schedule.h"
 
 namespace nnzoo {
@@ -40,27 +41,36 @@ class Forward {
         out_(static_cast<S*>(args.out)) {}
 
   void run(std::int64_t span) const {
-    for_each_row_tile<T>(args_.in, args_.features, span, weighted, args_.threads, args_.valid,
-                         [&](auto shape, const TilePlace& place, std::int64_t target) {
-                           for (int r = 0; r < args_.num_reduces; ++r) reduce_row(shape, place, target, r);
-                         });
+    bool plain = true;
+    for (int r = 0; r < args_.num_reduces; ++r) plain = plain && args_.reduces[r] <= Reduce::min;
+    if (plain) return walk<kMostVectors>(span);
+    if constexpr (prefetching) walk<1>(span);
   }
 
  private:
-  template <class Shape>
+  // Wide tiles are for the plain reductions: the others have arithmetic enough, and a line of a row is read once
+  // anyway.
+  template <int most>
+  void walk(std::int64_t span) const {
+    for_each_row_tile<T, most>(args_.in, args_.features, span, weighted, args_.threads, args_.valid,
+                               [&](auto shape, const TilePlace& place, std::int64_t target) {
+                                 for (int r = 0; r < args_.num_reduces; ++r)
+                                   reduce_row<most == 1>(shape, place, target, r);
+                               });
+  }
+
+  template <bool further, class Shape>
   NNZOO_INLINE void reduce_row(Shape, const TilePlace& place, std::int64_t target, int r) const {
     S* const out = out_ + (r * args_.in.num_groups + target) * args_.features;
     const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
-    Tile<T, Shape> result = filled<Shape>(T(0));
+    Tile<T, Shape> result = filled<Shape>(T(args_.reduces[r] == Reduce::mul ? 1 : 0));
     if (size > 0) {
       switch (args_.reduces[r]) {
         case Reduce::sum:
           add(place, target, result);
           break;
         case Reduce::mean:
-          add(place, target, result);
-#pragma GCC unroll 8
-          for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / Vec<T>::set(T(size));
+          mean(place, target, result);
           break;
         case Reduce::max:
           extreme<Max>(place, target, result);
@@ -68,6 +78,8 @@ class Forward {
         case Reduce::min:
           extreme<Min>(place, target, result);
           break;
+        default:
+          if constexpr (further) reduce_row_further(args_.reduces[r], place, target, result);
       }
     }
     store_tile<Shape>(result, out, place);
@@ -80,20 +92,81 @@ class Forward {
         [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
   }
 
+  template <class Shape>
+  NNZOO_INLINE void mean(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
+    const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
+    add(place, target, result);
+#pragma GCC unroll 8
+    for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / Vec<T>::set(T(size));
+  }
+
+  // What the lower rungs of the ladder don't know.
+  template <class Shape>
+  NNZOO_INLINE void reduce_row_further(Reduce reduce, const TilePlace& place, std::int64_t target,
+                                       Tile<T, Shape>& result) const {
+    switch (reduce) {
+      case Reduce::mul:
+        return for_each_message<Shape>(place, target, [&](int i, Vec<T> message) { result.v[i] *= message; });
+      case Reduce::softmax:
+        return softmax(place, target, result);
+      default:
+        variance(place, target, result);
+        if (reduce == Reduce::std) {
+          const Vec<T> least = Vec<T>::set(T(kLeastVariance));
+          for (int i = 0; i < Shape::vectors; ++i) {
+            result.v[i] = select(result.v[i] <= least, Vec<T>::zero(), sqrt(result.v[i]));
+          }
+        }
+    }
+  }
+
+  // Rows are walked twice, the second time from the cache where the group is not a hub.
+  template <class Shape>
+  NNZOO_INLINE void variance(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
+    const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
+    Tile<T, Shape> middle = filled<Shape>(T(0));
+    for_each_message<Shape>(place, target, [&](int i, Vec<T> message) { middle.v[i] += message; });
+    for (int i = 0; i < Shape::vectors; ++i) middle.v[i] = middle.v[i] / Vec<T>::set(T(size));
+    for_each_message<Shape>(place, target, [&](int i, Vec<T> message) {
+      const Vec<T> distance = message - middle.v[i];
+      result.v[i] = fma(distance, distance, result.v[i]);
+    });
+    for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / Vec<T>::set(T(size));
+  }
+
+  template <class Shape>
+  NNZOO_INLINE void softmax(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
+    Tile<T, Shape> top = filled<Shape>(Max::template identity<T>()), total = filled<Shape>(T(0));
+    extreme<Max>(place, target, top);
+    for_each_message<Shape>(place, target, [&](int i, Vec<T> message) {
+      const Vec<T> share = exp(message - top.v[i]);
+      total.v[i] += share;
+      result.v[i] = fma(share, message, result.v[i]);
+    });
+    for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / total.v[i];
+  }
+
   template <class Op, class Shape>
   NNZOO_INLINE void extreme(const TilePlace& place, std::int64_t target, Tile<T, Shape>& best) const {
     best = filled<Shape>(Op::template identity<T>());
+    for_each_message<Shape>(place, target, [&](int i, Vec<T> message) { best.v[i] = Op::apply(best.v[i], message); });
+  }
+
+  // Calls `visit(i, message)` for each vector i of the tile of each message to `target`.
+  template <class Shape, class Visit>
+  NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
     for_each_edge<prefetching>(
         args_.in, args_.in.start[target], args_.in.start[target + 1],
-        [&](std::int32_t source, std::int32_t edge) NNZOO_PREFETCHING {
-          weights_.prefetch(edge, place);
-          prefetch_tile<Shape, T>(x_ + source * args_.x_stride, place);
+        [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+          using Level = decltype(level);
+          weights_.template prefetch<Level>(edge, place);
+          prefetch_tile<Level, Shape, T>(x_ + source * args_.x_stride, place);
         },
         [&](std::int32_t source, std::int32_t edge) {
           const Tile<T, Shape> row = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
 #pragma GCC unroll 8
           for (int i = 0; i < Shape::vectors; ++i) {
-            best.v[i] = Op::apply(best.v[i], weights_.template message<Shape>(row.v[i], edge, place, i));
+            visit(i, weights_.template message<Shape>(row.v[i], edge, place, i));
           }
         });
   }

@@ -17,8 +17,9 @@ NNZOO_INLINE T combine(Reduce reduce, T before, T message) {
       return message > before || message != message ? message : before;
     case Reduce::min:
       return message < before || message != message ? message : before;
+    default:
+      return before;
   }
-  return before;
 }
 
 template <class S>

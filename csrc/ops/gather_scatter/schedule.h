@@ -93,7 +93,7 @@ struct Plan {
 };
 
 // Calls `body(shape, place, group)` for every tile of every group's row, in parallel.
-template <class T, class Body>
+template <class T, int most = kMostVectors, class Body>
 NNZOO_INLINE void for_each_row_tile(const EdgeGroups& groups, std::int64_t features, std::int64_t span, bool uses_edges,
                                     int threads, bool* valid, const Body& body) {
   const std::int64_t largest = largest_group(groups);
@@ -107,7 +107,7 @@ NNZOO_INLINE void for_each_row_tile(const EdgeGroups& groups, std::int64_t featu
       return mark_invalid(valid);
     }
     std::int64_t index = 0;
-    for_each_tile<T>(features, span, plan.most_vectors, [&](auto shape, const TilePlace& place) {
+    for_each_tile<T, most>(features, span, plan.most_vectors, [&](auto shape, const TilePlace& place) {
       if (index++ % plan.slices != slice) return;
       for (std::int64_t row = rows.begin; row < rows.end; ++row) body(shape, place, row);
     });

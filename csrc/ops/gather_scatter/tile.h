@@ -71,19 +71,27 @@ NNZOO_INLINE void store_tile(const Tile<T, Shape>& tile, S* row, const TilePlace
   }
 }
 
-// Into L2, where more lines can be awaited than in L1.
-NNZOO_INLINE void prefetch_far(const void* address) { __builtin_prefetch(address, 0, 2); }
+// What is needed much later is fetched into L2, where more lines can be awaited than in L1; what is needed soon, from
+// there into L1.
+struct Far {
+  static constexpr std::int64_t edges = 48;
+  static NNZOO_INLINE void fetch(const void* address) { __builtin_prefetch(address, 0, 2); }
+};
+struct Near {
+  static constexpr std::int64_t edges = 8;
+  static NNZOO_INLINE void fetch(const void* address) { __builtin_prefetch(address, 0, 3); }
+};
 
-template <class Shape, class T, class S>
+template <class Level, class Shape, class T, class S>
 NNZOO_INLINE void prefetch_tile(const S* row, const TilePlace& place) {
   constexpr int line = 64 / sizeof(S);
 #pragma GCC unroll 16
-  for (int i = 0; i < Shape::vectors * Vec<T>::width; i += line) prefetch_far(row + place.feature + i);
+  for (int i = 0; i < Shape::vectors * Vec<T>::width; i += line) Level::fetch(row + place.feature + i);
 }
 
 // Calls `body(shape, place)` for the tiles that cut `features` features, made of heads of `span`; no tile crosses a
-// head.
-template <class T, class Body>
+// head. `most` bounds the shapes that `body` is compiled for.
+template <class T, int most = kMostVectors, class Body>
 NNZOO_INLINE void for_each_tile(std::int64_t features, std::int64_t span, int most_vectors, const Body& body) {
   constexpr int width = Vec<T>::width;
   for (std::int64_t first = 0, head = 0; first < features; first += span, ++head) {
@@ -92,12 +100,24 @@ NNZOO_INLINE void for_each_tile(std::int64_t features, std::int64_t span, int mo
       body(shape, TilePlace{first + done, head, lanes});
       done += lanes;
     };
-    while (most_vectors >= 8 && span - done >= 8 * width) run(TileShape<8, false>(), 8 * width);
-    while (most_vectors >= 4 && span - done >= 4 * width) run(TileShape<4, false>(), 4 * width);
-    while (most_vectors >= 2 && span - done >= 2 * width) run(TileShape<2, false>(), 2 * width);
+    if constexpr (most >= 8) {
+      while (most_vectors >= 8 && span - done >= 8 * width) run(TileShape<8, false>(), 8 * width);
+      while (most_vectors >= 4 && span - done >= 4 * width) run(TileShape<4, false>(), 4 * width);
+      while (most_vectors >= 2 && span - done >= 2 * width) run(TileShape<2, false>(), 2 * width);
+    }
     while (span - done >= width) run(TileShape<1, false>(), width);
     if (span > done) run(TileShape<1, true>(), static_cast<int>(span - done));
   }
+}
+
+// Whether for_each_tile makes one tile of `span` features.
+template <class T>
+NNZOO_INLINE bool is_one_tile(std::int64_t span, int most_vectors) {
+  constexpr int width = Vec<T>::width;
+  for (int vectors = 1; vectors <= most_vectors; vectors *= 2) {
+    if (span == vectors * width) return true;
+  }
+  return span < width;
 }
 
 enum class WeightKind { none, per_head, per_feature };
@@ -126,9 +146,10 @@ struct Weights {
     }
   }
 
+  template <class Level>
   NNZOO_INLINE void prefetch(std::int32_t edge, const TilePlace& place) const {
     if constexpr (present) {
-      prefetch_far(data + edge * heads + (kind == WeightKind::per_feature ? place.feature : place.head));
+      Level::fetch(data + edge * heads + (kind == WeightKind::per_feature ? place.feature : place.head));
     } else {
       (void)edge, (void)place;
     }
@@ -160,22 +181,21 @@ NNZOO_INLINE void dispatch_weights(const void* weight, std::int64_t features, st
   run(WeightTag<WeightKind::per_head>(), features / heads);
 }
 
-// Rows that come up this many edges later are fetched now: about the time that a line takes to arrive.
-constexpr std::int64_t kEdgesAhead = 32;
-
 // g++ takes a function that only prefetches for one without effect, and drops calls that it didn't inline at once.
 #define NNZOO_PREFETCHING __attribute__((always_inline))
 
-// Calls `visit(node, edge)` for positions begin..end and `ahead(node, edge)` for a position that comes up later, in any
-// group.
+// Calls `visit(node, edge)` for positions begin..end and `ahead(node, edge, level)` for positions that come up later,
+// in any group.
 template <bool prefetching, class Ahead, class Visit>
 NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t begin, std::int64_t end, const Ahead& ahead,
                                 const Visit& visit) {
   const std::int64_t last = groups.num_edges - 1;
   for (std::int64_t k = begin; k < end; ++k) {
     if constexpr (prefetching) {
-      const std::int64_t later = k + kEdgesAhead < last ? k + kEdgesAhead : last;
-      ahead(groups.node[later], groups.edge[later]);
+      const std::int64_t later = k + Far::edges < last ? k + Far::edges : last;
+      const std::int64_t soon = k + Near::edges < last ? k + Near::edges : last;
+      ahead(groups.node[later], groups.edge[later], Far());
+      ahead(groups.node[soon], groups.edge[soon], Near());
     }
     visit(groups.node[k], groups.edge[k]);
   }
@@ -188,9 +208,10 @@ NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S
                            Tile<T, Shape>& sum) {
   for_each_edge<prefetching>(
       groups, groups.start[group], groups.start[group + 1],
-      [&](std::int32_t node, std::int32_t edge) NNZOO_PREFETCHING {
-        prefetch_tile<Shape, T>(rows + node * stride, place);
-        weights.prefetch(edge, place);
+      [&](std::int32_t node, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+        using Level = decltype(level);
+        prefetch_tile<Level, Shape, T>(rows + node * stride, place);
+        weights.template prefetch<Level>(edge, place);
       },
       [&](std::int32_t node, std::int32_t edge) {
         const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);

@@ -12,7 +12,7 @@ from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.graph import Graph
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.gather_scatter import cpu
-from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first, reference
+from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first, reference, rows_kept
 from nnzoo_fast.triton_support import triton_row, triton_supports
 
 __all__ = ["gather_scatter", "operation", "reference"]
@@ -33,8 +33,10 @@ def gather_scatter(
         graph: the edges.
         edge_weight: [E] or [E, *W] in the order of the graph's `edge_index`, W lined up with the first dimensions of F
             and each either equal or 1; or one weight for all edges, [] or [1, *W]. By default the graph's own, else 1.
-        reduce: "sum", "mean", "max" or "min", or several of them. "mean" divides by the number of edges. Without
-            edges, a target gets 0. Equal messages share the gradient of "max" and "min" equally.
+        reduce: "sum", "mean", "max", "min", "mul", "var", "std" or "softmax", or several of them. "mean" and "var"
+            divide by the number of edges; "std" is 0 where the variance is not above 1e-5; "softmax" weighs each
+            message m by exp(m) over the sum of these. Without edges, a target gets 0, and 1 of "mul". Equal messages
+            share the gradient of "max" and "min" equally.
         backend: run on this backend or raise; by default the first that pays.
 
     Returns:
@@ -119,8 +121,9 @@ def allocate(x, edge_weight, in_start, in_source, in_edge, out_start, out_target
 
 def keeps(args, needs):
     names = args[-1].split(",")
-    extreme = "max" in names or "min" in names
-    return (needs[1] or extreme, needs[0] or extreme, *(True,) * (len(needs) - 2)), (extreme,)
+    messages = any(map(rows_kept, names))
+    out = any(name in ("max", "min", "softmax") for name in names)
+    return (needs[1] or messages, needs[0] or messages, *(True,) * (len(needs) - 2)), (out,)
 
 
 def flops(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce):
@@ -132,6 +135,8 @@ def flops(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, o
 
 def triton_supports_call(*args):
     able, reason = cpu.weights_verdict(*args[:2])
+    if able:
+        able, reason = cpu.plain_verdict(args[-1])
     return triton_supports(args[0]) if able else (able, reason)
 
 
@@ -147,7 +152,7 @@ operation = Operation(
         Backend("cpu", cpu.supports, cpu.forward_by("tiled"), cpu.backward, cpu.pays),
         *cuda_rows("nnzoo_fast.ops.gather_scatter.cuda", "scalar", "packed"),
         *(
-            Backend(f"cpu_{walk}", cpu.supports, cpu.forward_by(walk), cpu.backward, only_on_request)
+            Backend(f"cpu_{walk}", cpu.supports_plain, cpu.forward_by(walk), cpu.backward, only_on_request)
             for walk in cpu.WALKS[:-1]
         ),
         triton_row("nnzoo_fast.ops.gather_scatter.triton_kernels", triton_supports_call),

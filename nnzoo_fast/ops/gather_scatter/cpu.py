@@ -6,7 +6,7 @@ import torch
 
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports
-from nnzoo_fast.ops.gather_scatter.reference import REDUCES
+from nnzoo_fast.ops.gather_scatter.reference import PLAIN_REDUCES, REDUCES, rows_kept
 
 WALKS = ("push", "pull", "registers", "tiled")
 """The rungs of the ladder, in the order of `enum class Walk` in gather_scatter.h."""
@@ -15,6 +15,20 @@ WALKS = ("push", "pull", "registers", "tiled")
 def supports(x, edge_weight, *others) -> Verdict:
     able, reason = weights_verdict(x, edge_weight)
     return cpu_supports(x, "gather_scatter_forward") if able else (able, reason)
+
+
+def supports_plain(*args) -> Verdict:
+    """What the lower rungs of the ladder support."""
+    able, reason = plain_verdict(args[-1])
+    return supports(*args) if able else (able, reason)
+
+
+def plain_verdict(reduce: str) -> Verdict:
+    """Whether these reductions are among those that every kernel knows."""
+    for name in reduce.split(","):
+        if name not in PLAIN_REDUCES:
+            return False, f"reduce is {name}, these kernels know {', '.join(PLAIN_REDUCES)}"
+    return True, ""
 
 
 def weights_verdict(x, edge_weight) -> Verdict:
@@ -93,8 +107,8 @@ def backward(grads, args, outputs, needs):
     x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce = args
     needs_x, needs_weight = needs[:2]
     names = reduce.split(",")
-    extremes = sum(name in ("max", "min") for name in names)
-    rows = rows_of(x) if extremes or needs_weight else None
+    kept = sum(map(rows_kept, names))
+    rows = rows_of(x) if kept or needs_weight else None
     grad = grads[0].contiguous()
     weight = None if edge_weight is None else edge_weight.contiguous()
     features = math.prod(x.shape[1:])
@@ -105,7 +119,7 @@ def backward(grads, args, outputs, needs):
     if features == 0 or num_sources == 0:
         return grad_x, None if grad_weight is None else grad_weight.zero_(), *none
     compute = torch.float64 if grad.dtype == torch.float64 else torch.float32
-    share = grad.new_empty((extremes, num_targets, features), dtype=compute)
+    share = grad.new_empty((kept, num_targets, features), dtype=compute)
     valid = _extension._C.gather_scatter_backward(
         edge_groups(in_start, in_source, in_edge, num_sources),
         edge_groups(out_start, out_target, out_edge, num_targets),

@@ -9,7 +9,7 @@ from nnzoo_fast._extension import DTYPE_CODES
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.cuda_support import Kernels, call
 from nnzoo_fast.ops.gather_scatter import allocate
-from nnzoo_fast.ops.gather_scatter.cpu import edge_groups, heads_of, rows_of
+from nnzoo_fast.ops.gather_scatter.cpu import edge_groups, heads_of, plain_verdict, rows_of
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES
 
 MOST_REDUCTIONS = 4
@@ -20,6 +20,8 @@ MOST_FEATURES = 65535 * 32
 def supports(x, edge_weight, in_start, in_source, in_edge, out_start, out_target, out_edge, reduce) -> Verdict:
     if edge_weight is not None and heads_of(x, edge_weight) is None:
         return False, f"edge_weight {list(edge_weight.shape)} broadcasts over a feature dimension that is not the last"
+    if not plain_verdict(reduce)[0]:
+        return plain_verdict(reduce)
     if reduce.count(",") >= MOST_REDUCTIONS:
         return False, f"more than {MOST_REDUCTIONS} reductions"
     features = math.prod(x.shape[1:])

@@ -7,7 +7,7 @@ import torch
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
-from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first
+from nnzoo_fast.ops.gather_scatter.reference import REDUCES, along_first, rows_kept
 from nnzoo_fast.ops.scatter import cpu
 from nnzoo_fast.ops.scatter.reference import reference
 
@@ -31,7 +31,8 @@ def scatter(
         src: [*, E, *], E being the size of `dim`.
         index: int64 [E].
         dim_size: N, the size of `dim` in the result; by default the largest index plus 1.
-        reduce: "sum" ("add"), "mean", "max", "min", "mul" or "any"; the last two always run on stock torch.
+        reduce: "sum" ("add"), "mean", "max", "min", "mul", "any", or of floating-point values "var", "std" or "softmax"
+            (see `gather_scatter`); "any" and integers run on stock torch.
         backend: run on this backend or raise; by default the first that pays.
 
     Returns:
@@ -44,8 +45,8 @@ def scatter(
         BackendError: `backend` can't run this call.
     """
     reduce = _SAME.get(reduce, reduce)
-    if reduce not in (*REDUCES, "mul", "any"):
-        raise ValueError(f"scatter: reduce is {reduce!r}, expected {', '.join(REDUCES)}, mul or any")
+    if reduce not in (*REDUCES, "any"):
+        raise ValueError(f"scatter: reduce is {reduce!r}, expected {', '.join(REDUCES)} or any")
     check_tensors("scatter", src=src, index=index)
     if is_traceable(index) and index.dim() != 1:
         raise ValueError(f"scatter: index is {list(index.shape)}, expected one dimension")
@@ -70,7 +71,9 @@ def _stock_only(rows: torch.Tensor, index: torch.Tensor, dim_size: int, reduce: 
         total = rows.new_zeros(shape).index_add(0, index, rows)
         count = torch.bincount(index, minlength=dim_size).clamp(min=1)
         return total if reduce == "sum" else total / along_first(count, total)
-    return rows.new_zeros(shape).scatter_reduce(0, along, rows, f"a{reduce}", include_self=False)
+    if reduce in ("max", "min"):
+        return rows.new_zeros(shape).scatter_reduce(0, along, rows, f"a{reduce}", include_self=False)
+    raise RuntimeError(f"scatter: src is {rows.dtype}, expected a floating-point dtype for {reduce}")
 
 
 def check(src, index, dim_size, reduce):
@@ -94,8 +97,7 @@ def allocate(src, index, dim_size, reduce, training):
 
 
 def keeps(args, needs):
-    extreme = args[3] in ("max", "min")
-    return (extreme, True), (extreme, True, True)
+    return (rows_kept(args[3]) > 0, True), (args[3] in ("max", "min", "softmax"), True, True)
 
 
 def flops(src, index, dim_size, reduce):

@@ -5,9 +5,9 @@ import math
 import torch
 
 from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, cpu_supports
+from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.gather_scatter.cpu import WALKS, edge_groups, rows_of
-from nnzoo_fast.ops.gather_scatter.reference import REDUCES
+from nnzoo_fast.ops.gather_scatter.reference import REDUCES, rows_kept
 
 
 def supports(src, index, dim_size, reduce) -> Verdict:
@@ -56,27 +56,27 @@ def backward(grads, args, outputs, needs):
     grad_src = grads[0].new_empty(src.shape)
     if grad_src.numel() == 0:
         return grad_src, None
-    extreme = reduce in ("max", "min")
-    rows = rows_of(src) if extreme else None
+    kept = rows_kept(reduce)
+    rows = rows_of(src) if kept else None
     grad = grads[0].contiguous()
     features, count = math.prod(src.shape[1:]), index.shape[0]
     compute = torch.float64 if grad.dtype == torch.float64 else torch.float32
-    share = grad.new_empty((dim_size if extreme else 0, features), dtype=compute)
+    share = grad.new_empty((kept, dim_size, features), dtype=compute)
     target = index.to(torch.int32)
     each = torch.arange(count + 1, dtype=torch.int32)
     _extension._C.gather_scatter_backward(
         edge_groups(start, order, order, count),
         edge_groups(each, target, target, dim_size),
         grad.data_ptr(),
-        rows.data_ptr() if extreme else 0,
+        rows.data_ptr() if kept else 0,
         0,
-        out.data_ptr() if extreme else 0,
+        address(out),
         share.data_ptr(),
         grad_src.data_ptr(),
         0,
         [REDUCES.index(reduce)],
         features,
-        rows.stride(0) if extreme else features,
+        rows.stride(0) if kept else features,
         1,
         _extension.DTYPE_CODES[grad.dtype],
         torch.get_num_threads(),

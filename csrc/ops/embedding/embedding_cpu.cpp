@@ -1,0 +1,98 @@
+#include <cstring>
+
+#include "common/parallel.h"
+#include "common/simd.h"
+#include "ops/embedding/embedding.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+namespace {
+
+constexpr std::int64_t kBytesPerThread = 1 << 16;
+
+// Each element of the gradient is written once: runs of rows that nobody asked for with one memset, which streams past
+// the caches where the run is long.
+template <class S>
+class Backward {
+ public:
+  using T = Compute<S>;
+
+  explicit Backward(const EmbeddingBackward& args)
+      : args_(args), grad_(static_cast<const S*>(args.grad)), out_(static_cast<S*>(args.grad_weight)) {}
+
+  void run() const {
+    const std::int64_t bytes = args_.features * static_cast<std::int64_t>(sizeof(S));
+    // Blocks of rows: the table's size says little about where the work is.
+    const std::int64_t per_block = 1 + (std::int64_t(1) << 21) / (bytes + 1);
+    const std::int64_t blocks = (args_.rows + per_block - 1) / per_block;
+    parallel_for_dynamic(blocks, args_.threads, [&](std::int64_t block) {
+      const std::int64_t begin = block * per_block, end = begin + per_block;
+      write_rows(begin, end < args_.rows ? end : args_.rows);
+    });
+  }
+
+ private:
+  void write_rows(std::int64_t begin, std::int64_t end) const {
+    std::int64_t zeros = begin;
+    for (std::int64_t row = begin; row < end; ++row) {
+      if (args_.start[row] == args_.start[row + 1] || row == args_.padding) continue;
+      fill_zeros(zeros, row);
+      add_up(row);
+      zeros = row + 1;
+    }
+    fill_zeros(zeros, end);
+  }
+
+  void fill_zeros(std::int64_t begin, std::int64_t end) const {
+    if (begin < end) {
+      std::memset(static_cast<void*>(out_ + begin * args_.features), 0, (end - begin) * args_.features * sizeof(S));
+    }
+  }
+
+  void add_up(std::int64_t row) const {
+    const std::int32_t first = args_.start[row], last = args_.start[row + 1];
+    if (last + 8 < args_.start[args_.rows]) prefetch(grad_ + args_.order[last + 8] * args_.features);
+    const Vec<T> part = Vec<T>::set(args_.by_frequency ? T(1) / T(last - first) : T(1));
+    for_each_vector<T>(args_.features, [&](std::int64_t f, int count) {
+      Vec<T> sum = Vec<T>::load(grad_ + args_.order[first] * args_.features + f, count);
+      for (std::int32_t k = first + 1; k < last; ++k) {
+        sum += Vec<T>::load(grad_ + args_.order[k] * args_.features + f, count);
+      }
+      (sum * part).store(out_ + row * args_.features + f, count);
+    });
+  }
+
+  const EmbeddingBackward& args_;
+  const S* grad_;
+  S* out_;
+};
+
+}  // namespace
+
+void embedding_forward(const EmbeddingForward& args) {
+  const std::int64_t bytes = args.features * args.element_size, stride = args.weight_stride * args.element_size;
+  const char* const weight = static_cast<const char*>(args.weight);
+  char* const out = static_cast<char*>(args.out);
+  *args.first_invalid = -1;
+  for (std::int64_t i = 0; i < args.count; ++i) {
+    if (static_cast<std::uint64_t>(args.indices[i]) >= static_cast<std::uint64_t>(args.rows)) {
+      *args.first_invalid = i;
+      return;
+    }
+  }
+  parallel_for(
+      args.count, args.threads,
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          std::memcpy(out + i * bytes, weight + args.indices[i] * stride, bytes);
+        }
+      },
+      1 + kBytesPerThread / (bytes + 1));
+}
+
+void embedding_backward(const EmbeddingBackward& args) {
+  dispatch_dtype(args.dtype, [&](auto type) { Backward<typename decltype(type)::Type>(args).run(); });
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo

@@ -1,0 +1,195 @@
+"""Graphs made of graphs: what `Graph`'s methods of the same names do. Edges that are sorted are not sorted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from nnzoo_fast.graph import Graph
+
+
+def from_csr(start: torch.Tensor, source: torch.Tensor, num_sources: int | None, edge_weight) -> Graph:
+    from nnzoo_fast.graph import Graph
+
+    for name, tensor in (("start", start), ("source", source)):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"Graph.from_csr: {name} is a {type(tensor).__name__}, expected a tensor")
+        if tensor.dim() != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+            expected = "expected integers of one dimension"
+            raise ValueError(f"Graph.from_csr: {name} is {tensor.dtype} {list(tensor.shape)}, {expected}")
+    sizes = start.diff()
+    if start.shape[0] == 0 or int(start[0]) != 0 or int(start[-1]) != source.shape[0] or bool((sizes < 0).any()):
+        raise ValueError(
+            f"Graph.from_csr: start must rise from 0 to {source.shape[0]}, the number of edges, without decreasing"
+        )
+    num_targets = start.shape[0] - 1
+    targets = torch.arange(num_targets, device=source.device)
+    target = torch.repeat_interleave(targets, sizes.long(), output_size=source.shape[0])
+    sizes = (num_targets if num_sources is None else num_sources, num_targets)
+    return Graph(torch.stack([source.long(), target]), sizes, edge_weight=edge_weight)
+
+
+def batch(graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor]:
+    graphs = list(graphs)
+    if not graphs:
+        raise ValueError("Graph.batch: there are no graphs, expected at least one")
+    weighted = [graph.edge_weight is not None for graph in graphs]
+    if any(weighted) and not all(weighted):
+        raise ValueError("Graph.batch: some graphs have edge weights, expected all of them or none")
+    first = graphs[0]
+    columns = list(zip(*(graph.groups for graph in graphs), strict=True))
+    sources = _before([graph.num_sources for graph in graphs])
+    targets = _before([graph.num_targets for graph in graphs])
+    edges = _before([graph.num_edges for graph in graphs])
+    groups = (
+        _starts(columns[0], edges),
+        _shifted(columns[1], sources),
+        _shifted(columns[2], edges),
+        _starts(columns[3], edges),
+        _shifted(columns[4], targets),
+        _shifted(columns[5], edges),
+    )
+    device = first.device
+    offsets = [
+        torch.tensor([[source], [target]], device=device) for source, target in zip(sources, targets, strict=True)
+    ]
+    edge_index = torch.cat([graph.edge_index + offset for graph, offset in zip(graphs, offsets, strict=True)], 1)
+    weight = torch.cat([graph.edge_weight for graph in graphs]) if all(weighted) else None
+    sizes = torch.tensor([graph.num_targets for graph in graphs], device=device)
+    index = torch.repeat_interleave(torch.arange(len(graphs), device=device), sizes)
+    return first._new(edge_index, weight, groups), index
+
+
+def _before(sizes: list[int]) -> list[int]:
+    total, result = 0, []
+    for size in sizes:
+        result.append(total)
+        total += size
+    if total >= 2**31:
+        raise ValueError(f"Graph.batch: {total} nodes or edges together, expected less than 2^31")
+    return result
+
+
+def _starts(starts: Sequence[torch.Tensor], edges: list[int]) -> torch.Tensor:
+    parts = [start[:-1] + before for start, before in zip(starts, edges, strict=True)]
+    return torch.cat([*parts, starts[-1][-1:] + edges[-1]])
+
+
+def _shifted(columns: Sequence[torch.Tensor], before: list[int]) -> torch.Tensor:
+    return torch.cat([column + offset for column, offset in zip(columns, before, strict=True)])
+
+
+def add_edges(graph: Graph, edge_index: torch.Tensor, edge_weight: torch.Tensor | None) -> Graph:
+    from nnzoo_fast.graph import Graph
+
+    new = Graph(edge_index, (graph.num_sources, graph.num_targets), edge_weight=edge_weight)
+    if (new.edge_weight is None) != (graph.edge_weight is None):
+        raise ValueError("Graph.add_edges: edge_weight must be given if the graph has weights, and only then")
+    groups = (
+        *_merged(graph.groups[:3], new.groups[:3], graph.num_edges),
+        *_merged(graph.groups[3:], new.groups[3:], graph.num_edges),
+    )
+    weight = None if edge_weight is None else torch.cat([graph.edge_weight, new.edge_weight])
+    return graph._new(torch.cat([graph.edge_index, new.edge_index], 1), weight, groups)
+
+
+def _merged(old: tuple, new: tuple, num_old: int) -> tuple:
+    """Each group's old edges, then its new ones."""
+    start = old[0] + new[0]
+    places = []
+    for own, others in ((old[0], new[0][:-1]), (new[0], old[0][1:])):
+        moved = torch.repeat_interleave(others, own.diff(), output_size=int(own[-1]))
+        places.append(moved + torch.arange(moved.shape[0], dtype=torch.int32, device=moved.device))
+    place = torch.cat(places)
+    node = torch.empty_like(place).scatter_(0, place.long(), torch.cat([old[1], new[1]]))
+    edge = torch.empty_like(place).scatter_(0, place.long(), torch.cat([old[2], new[2] + num_old]))
+    return start, node, edge
+
+
+def remove_edges(graph: Graph, edges: torch.Tensor) -> Graph:
+    if not isinstance(edges, torch.Tensor):
+        raise TypeError(f"Graph.remove_edges: edges is a {type(edges).__name__}, expected a tensor")
+    count = graph.num_edges
+    if edges.dtype == torch.bool:
+        if edges.shape != (count,):
+            raise ValueError(f"Graph.remove_edges: edges is bool {list(edges.shape)}, expected [{count}]")
+        stays = ~edges
+    else:
+        if edges.is_floating_point() or edges.is_complex():
+            raise ValueError(f"Graph.remove_edges: edges is {edges.dtype}, expected bool or integers")
+        if edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < count:
+            raise IndexError(f"Graph.remove_edges: edges holds a place out of range, expected 0 <= place < {count}")
+        stays = torch.ones(count, dtype=torch.bool, device=graph.device)
+        stays[edges.reshape(-1).long()] = False
+    place = stays.cumsum(0, dtype=torch.int32) - 1
+    groups = (*_filtered(graph.groups[:3], stays, place), *_filtered(graph.groups[3:], stays, place))
+    weight = None if graph.edge_weight is None else graph.edge_weight[stays]
+    return graph._new(graph.edge_index[:, stays], weight, groups)
+
+
+def _filtered(groups: tuple, stays: torch.Tensor, place: torch.Tensor) -> tuple:
+    start, node, edge = groups
+    stays = stays[edge]
+    before = torch.nn.functional.pad(stays.cumsum(0, dtype=torch.int32), (1, 0))
+    return before[start], node[stays], place[edge[stays]]
+
+
+def with_self_loops(graph: Graph, count: int) -> tuple[Graph, torch.Tensor]:
+    from nnzoo_fast.graph import Graph
+
+    others = graph.edge_index[0] != graph.edge_index[1]
+    nodes = torch.arange(count, device=graph.device)
+    edge_index = torch.cat([graph.edge_index[:, others], nodes.expand(2, -1)], dim=1)
+    return Graph(edge_index, (graph.num_sources, graph.num_targets)), others
+
+
+def reordered(graph: Graph, order: torch.Tensor | str) -> tuple[Graph, torch.Tensor]:
+    from nnzoo_fast.graph import Graph
+
+    nodes = graph.num_sources
+    if nodes != graph.num_targets:
+        raise ValueError(f"Graph.reordered: {graph} has two kinds of nodes, expected one")
+    if isinstance(order, str):
+        if order not in ("breadth_first", "degree"):
+            raise ValueError(f"Graph.reordered: order is {order!r}, expected 'breadth_first', 'degree' or a tensor")
+        order = (
+            breadth_first(graph) if order == "breadth_first" else graph.in_degree.argsort(descending=True, stable=True)
+        )
+    order = order.long()
+    place = torch.full((nodes,), -1, dtype=torch.int64, device=graph.device)
+    inside = (
+        order.dim() == 1
+        and order.shape[0] == nodes
+        and (not nodes or 0 <= int(order.min()) <= int(order.max()) < nodes)
+    )
+    if inside:
+        place[order] = torch.arange(nodes, device=graph.device)
+    if not inside or bool((place < 0).any()):
+        raise ValueError(f"Graph.reordered: order is no permutation of the {nodes} nodes")
+    return Graph(place[graph.edge_index], nodes, edge_weight=graph.edge_weight), order
+
+
+def breadth_first(graph: Graph) -> torch.Tensor:
+    """int64 [N]: nodes as a search finds them that follows edges both ways, from the first node not yet found."""
+    lists = [tensor.tolist() for tensor in (graph.in_start, graph.in_source, graph.out_start, graph.out_target)]
+    in_start, in_source, out_start, out_target = lists
+    found, order = bytearray(graph.num_sources), []
+    for root in range(graph.num_sources):
+        if found[root]:
+            continue
+        found[root] = 1
+        order.append(root)
+        done = len(order) - 1
+        while done < len(order):
+            node = order[done]
+            done += 1
+            for near in (
+                in_source[in_start[node] : in_start[node + 1]] + out_target[out_start[node] : out_start[node + 1]]
+            ):
+                if not found[near]:
+                    found[near] = 1
+                    order.append(near)
+    return torch.tensor(order, dtype=torch.int64, device=graph.device)

@@ -1,0 +1,174 @@
+"""The graph layers beside GCNConv against PyTorch Geometric: weights, outputs, gradients; what attention promises."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+import nnzoo_fast
+from nnzoo_fast import Graph, _extension, nn, ops
+
+pyg = pytest.importorskip("torch_geometric.nn")
+
+NODES, EDGES = 12, torch.randint(0, 12, (2, 50), generator=torch.Generator().manual_seed(0))
+FEATURES = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
+needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
+
+ATTENTION = [
+    {},
+    {"heads": 3},
+    {"heads": 3, "concat": False, "bias": False},
+    {"heads": 2, "edge_dim": 3},
+    {"edge_dim": 3, "fill_value": 0.5},
+    {"residual": True, "negative_slope": 0.0},
+    {"add_self_loops": False, "flow": "target_to_source"},
+]
+LAYERS = [
+    *(("GATConv", kwargs) for kwargs in ATTENTION),
+    *(("GATv2Conv", kwargs) for kwargs in [*ATTENTION, {"share_weights": True}]),
+    *(("SAGEConv", kwargs) for kwargs in [{}, {"aggr": "max"}, {"aggr": ["mean", "std"]}, {"root_weight": False}]),
+    ("SAGEConv", {"project": True, "normalize": True, "bias": False}),
+    *(("GINConv", kwargs) for kwargs in [{}, {"eps": 0.5}, {"eps": 0.5, "train_eps": True}]),
+]
+PARAMETERS = [pytest.param(name, kwargs, id=f"{name}-{kwargs}") for name, kwargs in LAYERS]
+
+
+def made(module, name, kwargs, sizes=(7, 5)):
+    """A layer of ours or of PyG, from the same seed."""
+    torch.manual_seed(3)
+    if name == "GINConv":
+        sizes = (torch.nn.Sequential(torch.nn.Linear(sizes[0], 9), torch.nn.ReLU(), torch.nn.Linear(9, sizes[1])),)
+    return getattr(module, name)(*sizes, **kwargs)
+
+
+def compare(ours, theirs, x, graph, *others):
+    results = []
+    for layer, edges in ((ours, graph), (theirs, graph.edge_index if isinstance(graph, Graph) else graph)):
+        inputs = [tensor.clone().requires_grad_() for tensor in (x, *others)]
+        out = layer(inputs[0], edges, *inputs[1:])
+        out.backward(torch.arange(out.numel(), dtype=out.dtype).reshape(out.shape).cos())
+        results.append((out, *(tensor.grad for tensor in inputs), *(p.grad for p in layer.parameters())))
+        layer.zero_grad()
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name, kwargs", PARAMETERS)
+def test_equals_pyg(name, kwargs):
+    ours, theirs = (made(module, name, kwargs) for module in (nn, pyg))
+    assert repr(ours) == repr(theirs)
+    found, expected = ours.state_dict(), theirs.state_dict()
+    assert list(found) == list(expected) and all(torch.equal(found[key], expected[key]) for key in expected)
+    ours, theirs, x = ours.double(), theirs.double(), torch.randn(NODES, 7, dtype=torch.float64)
+    others = [FEATURES.double()] if "edge_dim" in kwargs else []
+    compare(ours, theirs, x, EDGES, *others)
+    compare(ours, theirs, x, Graph(EDGES, NODES), *others)
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv"])
+def test_two_kinds_of_nodes(name):
+    kwargs = {} if name == "SAGEConv" else {"heads": 2, "add_self_loops": False}
+    ours, theirs = (made(module, name, kwargs, ((7, 4), 5)) for module in (nn, pyg))
+    pair = torch.randn(NODES, 7), torch.randn(NODES + 3, 4)
+    torch.testing.assert_close(ours(pair, EDGES), theirs(pair, EDGES))
+    if name != "GATv2Conv":
+        alone = (pair[0], None)
+        torch.testing.assert_close(ours(alone, EDGES, size=(12, 15)), theirs(alone, EDGES, size=(12, 15)))
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
+def test_weights_of_attention_on_request(name):
+    ours, theirs = (made(module, name, {"heads": 2, "edge_dim": 3}) for module in (nn, pyg))
+    x = torch.randn(NODES, 7)
+    (out, (edges, weights)), (peer, (their_edges, their_weights)) = (
+        layer(x, EDGES, FEATURES, return_attention_weights=True) for layer in (ours, theirs)
+    )
+    torch.testing.assert_close(out, peer)
+    torch.testing.assert_close(weights, their_weights)
+    assert torch.equal(edges, their_edges)
+    torch.testing.assert_close(out, ours(x, EDGES, FEATURES))
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
+def test_dropout_of_attention(name):
+    """In training a part of the weights is gone, repeatably; the mean over many draws is what evaluation gives."""
+    layer, x, graph = made(nn, name, {"dropout": 0.5}), torch.randn(NODES, 7), Graph(EDGES, NODES)
+    torch.manual_seed(5)
+    first = layer(x, graph)
+    torch.manual_seed(5)
+    assert torch.equal(layer(x, graph), first) and not torch.equal(layer(x, graph), first)
+    with torch.no_grad():
+        mean = torch.stack([layer(x, graph) for _ in range(2000)]).mean(0)
+    torch.testing.assert_close(mean, layer.eval()(x, graph), rtol=0.1, atol=0.1)
+
+
+@needs_kernels
+@pytest.mark.parametrize("function", [ops.gat, ops.gatv2])
+@pytest.mark.parametrize("dropout", [0.0, 0.4, 1.0])
+def test_attention_on_any_number_of_threads(function, dropout, monkeypatch):
+    """Bit-equal, with hubs, and with dropout equal to the reference's."""
+    edges = torch.randint(0, 300, (2, 6000))
+    edges[1, :2000], edges[0, 3000:4000] = 7, 3
+    graph, x = Graph(edges, 300), torch.randn(300, 3, 7, dtype=torch.float64, requires_grad=True)
+    shapes = [(300, 3), (300, 3)] if function is ops.gat else [(300, 3, 7), (3, 7)]
+    inputs = [x, *(torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)]
+
+    def results(backend):
+        torch.manual_seed(1)
+        out = function(*inputs, graph, dropout=dropout, backend=backend)
+        return out, *torch.autograd.grad(out.sin().sum(), inputs)
+
+    expected = None
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        found = results("cpu")
+        expected = expected or found
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    for one, other in zip(expected, results("reference"), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
+def test_attention_stays_far_from_the_memory_of_its_messages(name):
+    """What forward keeps for backward: nothing of the size of the edges."""
+    count, heads, channels = 40_000, 4, 16
+    graph = Graph(torch.randint(0, 200, (2, count)), 200)
+    layer, x = made(nn, name, {"heads": heads, "add_self_loops": False}, (8, channels)), torch.randn(200, 8)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        layer(x, graph)
+    assert kept and all(tensor.numel() <= count for tensor in kept), [tensor.shape for tensor in kept]
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv", "GINConv"])
+def test_copies_compile_and_export(name):
+    torch._dynamo.reset()
+    layer, x, graph = made(nn, name, {}), torch.randn(NODES, 7), Graph(EDGES, NODES)
+    expected = layer(x, graph)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(twin(x, graph), expected)
+    compiled = torch.compile(layer, fullgraph=name not in ("GATConv", "GATv2Conv"), backend="aot_eager")
+    torch.testing.assert_close(compiled(x, graph), expected)
+
+
+def test_wrong_calls():
+    x = torch.randn(NODES, 7)
+    with pytest.raises(ValueError, match="aggr"):
+        nn.GATConv(7, 5, aggr="max")
+    with pytest.raises(ValueError, match="edge_attr"):
+        nn.GATConv(7, 5, edge_dim=3)(x, EDGES, FEATURES[:3])
+    with pytest.raises(IndexError, match="edge_index"):
+        nn.GATv2Conv(7, 5)(x, EDGES + 3)
+    with pytest.raises(ValueError, match="aggr"):
+        nn.SAGEConv(7, 5, aggr="median")
+
+
+def test_accelerated_embedding_scales_long_rows_in_place():
+    stock = torch.nn.Embedding(20, 6, max_norm=1.0)
+    ours = nnzoo_fast.accelerate(copy.deepcopy(stock))
+    assert type(ours) is nn.Embedding
+    index = torch.randint(0, 20, (9,))
+    torch.testing.assert_close(ours(index), stock(index))
+    assert torch.equal(ours.weight, stock.weight) and bool((ours.weight[index].norm(dim=1) < 1 + 1e-5).all())
