@@ -18,11 +18,12 @@ from nnzoo_fast.spec import Call, Error, allowed_errors, neighbours, outputs_of
 Arguments = tuple[tuple, dict[str, Any]]
 
 NOT_IN_MODULE_DB = {
+    torch.nn.EmbeddingBag: ((9, 4), [torch.tensor([[1, 8, 0], [3, 3, 5]])]),
     torch.nn.LazyLinear: ((7,), [(3, 5)]),
     torch.nn.Sequential: ((torch.nn.Linear(4, 9), torch.nn.GELU(), torch.nn.Linear(9, 3)), [(5, 4)]),
     torch.nn.TransformerDecoder: ((torch.nn.TransformerDecoderLayer(4, 2, 8, 0.0), 2), [(3, 2, 4), (5, 2, 4)]),
 }
-"""Drop-ins that PyTorch has no sample for: constructor arguments and the shapes of the inputs."""
+"""Drop-ins that PyTorch has no sample for: constructor arguments and the inputs or their shapes."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ def examples() -> list[Example]:
             found.append(Example(f"{info.module_cls.__name__}-{count}", info.module_cls, constructor, call))
     for stock, (constructor, shapes) in NOT_IN_MODULE_DB.items():
         torch.manual_seed(0)
-        call = tuple(torch.randn(shape, dtype=torch.float64) for shape in shapes), {}
+        inputs = (
+            shape if isinstance(shape, torch.Tensor) else torch.randn(shape, dtype=torch.float64) for shape in shapes
+        )
+        call = tuple(inputs), {}
         found.append(Example(f"{stock.__name__}-0", stock, (constructor, {}), call))
     return found
 

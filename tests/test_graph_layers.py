@@ -172,3 +172,38 @@ def test_accelerated_embedding_scales_long_rows_in_place():
     index = torch.randint(0, 20, (9,))
     torch.testing.assert_close(ours(index), stock(index))
     assert torch.equal(ours.weight, stock.weight) and bool((ours.weight[index].norm(dim=1) < 1 + 1e-5).all())
+
+
+@pytest.mark.parametrize("options", [{"mode": "max"}, {"scale_grad_by_freq": True}, {"sparse": True}], ids=str)
+def test_bags_that_stock_torch_keeps(options):
+    weight, index = torch.randn(9, 4, requires_grad=True), torch.randint(0, 9, (12,))
+    offsets = torch.tensor([0, 5, 5])
+    found, expected = (
+        function(index, weight, offsets, **options)
+        for function in (ops.embedding_bag, torch.nn.functional.embedding_bag)
+    )
+    assert torch.equal(found, expected) and type(found.grad_fn) is type(expected.grad_fn)
+
+
+@pytest.mark.parametrize("name", ["global_add_pool", "global_mean_pool", "global_max_pool"])
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (2, 7, 3)])
+def test_pools_equal_pyg(name, shape):
+    x, batch = torch.randn(shape), torch.tensor([0, 0, 0, 2, 2, 3, 3])
+    ours, theirs = getattr(nn, name), getattr(pyg, name)
+    for args in ((x, batch), (x, batch, 6), (x, None)):
+        if args[1] is not None or len(shape) > 1:
+            torch.testing.assert_close(ours(*args), theirs(*args))
+
+
+@pytest.mark.parametrize("reduce", ["sum", "add", "mean", "max", "min", "var"])
+def test_segments(reduce):
+    src, ptr = torch.randn(9, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 2, 2, 6, 9])
+    index = torch.tensor([0, 0, 2, 2, 2, 2, 3, 3, 3])
+    name = {"add": "sum"}.get(reduce, reduce)
+    torch.testing.assert_close(ops.segment_reduce(src, ptr, reduce), ops.scatter(src, index, 0, 4, name))
+    assert torch.autograd.gradcheck(lambda x: ops.segment_reduce(x, ptr, reduce), src)
+    for wrong in ([0, 3], [0, 5, 4, 9], [1, 9], []):
+        with pytest.raises(ValueError, match="ptr"):
+            ops.segment_reduce(src, torch.tensor(wrong, dtype=torch.int64))
+    with pytest.raises(ValueError, match="reduce"):
+        ops.segment_reduce(src, ptr, "median")

@@ -190,7 +190,12 @@ def test_autocast_gives_the_dtypes_of_torch(example):
     # An LSTM cell's c, a GRU's h, norms, tables and layers without weights keep float32: others show autocast is on.
     lowered = torch.bfloat16 in {tensor.dtype for tensor in found} or not list(ours.parameters())
     name = example.stock.__name__
-    assert lowered or name in ("LSTMCell", "GRU", "GRUCell", "Embedding") or "Norm" in name or example.in_a_crowd
+    assert (
+        lowered
+        or name in ("LSTMCell", "GRU", "GRUCell", "Embedding", "EmbeddingBag")
+        or "Norm" in name
+        or example.in_a_crowd
+    )
     for value, theirs in zip(found, expected, strict=True):
         assert Error.of(value, theirs).frobenius < 4 * torch.finfo(torch.bfloat16).eps
 

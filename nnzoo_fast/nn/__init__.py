@@ -17,10 +17,11 @@ from nnzoo_fast.nn.conv_transpose import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
-from nnzoo_fast.nn.embedding import Embedding
+from nnzoo_fast.nn.embedding import Embedding, EmbeddingBag
 from nnzoo_fast.nn.gat_conv import GATConv, GATv2Conv
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.gin_conv import GINConv
+from nnzoo_fast.nn.global_pool import global_add_pool, global_max_pool, global_mean_pool
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
@@ -51,6 +52,7 @@ __all__ = [
     "ConvTranspose3d",
     "CrossEntropyLoss",
     "Embedding",
+    "EmbeddingBag",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
@@ -87,6 +89,9 @@ __all__ = [
     "TransformerEncoderLayer",
     "functional",
     "gcn_norm",
+    "global_add_pool",
+    "global_max_pool",
+    "global_mean_pool",
 ]
 
 

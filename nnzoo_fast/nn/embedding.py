@@ -1,4 +1,4 @@
-"""`Embedding`, on `ops.embedding`."""
+"""`Embedding` and `EmbeddingBag`, on `ops.embedding` and `ops.embedding_bag`."""
 
 import torch
 
@@ -19,4 +19,29 @@ class Embedding(torch.nn.Embedding):
             self.norm_type,
             self.scale_grad_by_freq,
             self.sparse,
+        )
+
+
+@drop_in(torch.nn.EmbeddingBag)
+class EmbeddingBag(torch.nn.EmbeddingBag):
+    """`torch.nn.EmbeddingBag`: integer [B, N], or [E] with offsets [B] -> [B, embedding_dim]."""
+
+    def forward(
+        self,
+        input: torch.Tensor,
+        offsets: torch.Tensor | None = None,
+        per_sample_weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return ops.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
+            self.sparse,
+            per_sample_weights,
+            self.include_last_offset,
+            self.padding_idx,
         )

@@ -13,8 +13,10 @@ from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.cross_entropy import cross_entropy
 from nnzoo_fast.ops.edge_softmax import edge_softmax
 from nnzoo_fast.ops.embedding import embedding
+from nnzoo_fast.ops.embedding_bag import embedding_bag
 from nnzoo_fast.ops.gat import gat
 from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gather_scatter.segments import segment_reduce
 from nnzoo_fast.ops.gatv2 import gatv2
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
@@ -39,6 +41,7 @@ __all__ = [
     "cross_entropy",
     "edge_softmax",
     "embedding",
+    "embedding_bag",
     "gat",
     "gather_scatter",
     "gatv2",
@@ -56,6 +59,7 @@ __all__ = [
     "rnn_cell",
     "scatter",
     "sddmm",
+    "segment_reduce",
     "softmax",
 ]
 

@@ -1,0 +1,43 @@
+"""Pooling of the nodes of each graph of a batch: `torch_geometric.nn.global_add_pool`, `_mean_` and `_max_`."""
+
+from __future__ import annotations
+
+import torch
+
+from nnzoo_fast import ops
+
+
+def global_add_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None = None) -> torch.Tensor:
+    """The sum of each graph's nodes.
+
+    Args:
+        x: [N] or [*, N, features].
+        batch: int64 [N], the graph of each node, as `Graph.batch` gives it; None if there is one graph.
+        size: the number of graphs; by default the largest of `batch` plus 1.
+
+    Returns:
+        [size] or [*, size, features].
+
+    Raises:
+        as `ops.scatter`.
+    """
+    return _pool(x, batch, size, "sum")
+
+
+def global_mean_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None = None) -> torch.Tensor:
+    """The mean of each graph's nodes, 0 where there are none; arguments as for `global_add_pool`."""
+    return _pool(x, batch, size, "mean")
+
+
+def global_max_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None = None) -> torch.Tensor:
+    """The maximum of each graph's nodes, 0 where there are none; arguments as for `global_add_pool`."""
+    return _pool(x, batch, size, "max")
+
+
+def _pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None, reduce: str) -> torch.Tensor:
+    dim = -1 if x.dim() == 1 else -2
+    if batch is not None:
+        return ops.scatter(x, batch, dim, size, reduce)
+    if reduce == "max":
+        return x.max(dim, keepdim=x.dim() <= 2)[0]
+    return x.sum(dim, keepdim=x.dim() <= 2) if reduce == "sum" else x.mean(dim, keepdim=x.dim() <= 2)

@@ -1,0 +1,46 @@
+"""`segment_reduce`: rows that lie in groups, on the kernels of `gather_scatter`, with nothing to sort."""
+
+from __future__ import annotations
+
+import torch
+
+from nnzoo_fast.front_door import check_tensors, is_traceable
+from nnzoo_fast.graph import Graph
+from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gather_scatter.reference import group_of_each
+
+
+def segment_reduce(
+    src: torch.Tensor, ptr: torch.Tensor, reduce: str = "sum", *, backend: str | None = None
+) -> torch.Tensor:
+    """out[i] = reduce over the rows `src[ptr[i]:ptr[i + 1]]`. `torch_geometric.utils.segment`.
+
+    Args:
+        src: [E, *F], floating-point.
+        ptr: integer [N + 1], from 0 to E without decreasing.
+        reduce: a reduction of `gather_scatter`, or "add".
+        backend: run on this backend or raise; by default the first that pays.
+
+    Returns:
+        [N, *F]; 0 of an empty group, 1 of "mul".
+
+    Raises:
+        TypeError: an argument is no tensor.
+        ValueError: an unknown reduction, or a `ptr` that doesn't describe groups of rows.
+        RuntimeError: a wrong dtype or device.
+        BackendError: `backend` can't run this call.
+    """
+    check_tensors("segment_reduce", src=src, ptr=ptr)
+    if not is_traceable(src) or not is_traceable(ptr):
+        raise TypeError("segment_reduce: src and ptr must be tensors with a shape, not what stands for them")
+    count = src.shape[0] if src.dim() else 0
+    if ptr.dim() != 1 or ptr.is_floating_point() or ptr.dtype == torch.bool or ptr.shape[0] == 0:
+        raise ValueError(f"segment_reduce: ptr is {ptr.dtype} {list(ptr.shape)}, expected integers [N + 1]")
+    if int(ptr[0]) != 0 or int(ptr[-1]) != count or bool((ptr.diff() < 0).any()):
+        raise ValueError(f"segment_reduce: ptr must rise from 0 to {count}, the rows of src, without decreasing")
+    start = ptr.to(torch.int32)
+    each = torch.arange(count + 1, dtype=torch.int32, device=src.device)
+    group = group_of_each(start, count)
+    groups = (start, each[:-1], each[:-1], each, group.to(torch.int32), each[:-1])
+    graph = Graph._new(torch.stack([each[:-1].long(), group]), None, groups)
+    return gather_scatter(src, graph, None, {"add": "sum"}.get(reduce, reduce), backend=backend)
