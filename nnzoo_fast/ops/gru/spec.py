@@ -22,6 +22,7 @@ SPEC = OpSpec(
         SAMPLES.shaped("T3-B19-I33-H80-L2", 3, 19, 33, 80, 2),
         SAMPLES.shaped("T90-B6-I3-H9-chunks", 90, 6, 3, 9, given=False, long=True),
         SAMPLES.shaped("B4-T5-I6-H9-batch-first-bi", 5, 4, 6, 9, 1, True, batch_first=True),
+        SAMPLES.shaped("T3-B26-I7-H21", 3, 26, 7, 21),
         SAMPLES.shaped("T2-B0-I3-H4", 2, 0, 3, 4),
         SAMPLES.packed("packed-9-5-5-1-L2-bi", (9, 5, 5, 1), 5, 19, 2, True),
         SAMPLES.with_dropout("dropout-0.5-L2-bi-packed", 0.5, 2, True, (4, 2, 1)),

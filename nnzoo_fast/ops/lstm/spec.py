@@ -37,6 +37,7 @@ SPEC = OpSpec(
         SAMPLES.shaped("T3-B4-I6-H35-proj17-L3-bi-nobias", 3, 4, 6, 35, 3, True, False, 17),
         SAMPLES.shaped("T90-B6-I3-H8-chunks", 90, 6, 3, 8, given=False, long=True),
         SAMPLES.shaped("B4-T5-I6-H9-batch-first-bi", 5, 4, 6, 9, 1, True, batch_first=True),
+        SAMPLES.shaped("T3-B26-I7-H21", 3, 26, 7, 21),
         SAMPLES.shaped("T2-B0-I3-H4", 2, 0, 3, 4),
         SAMPLES.packed("packed-9-5-5-2-1-L2-bi", (9, 5, 5, 2, 1), 5, 19, 2, True),
         SAMPLES.packed("packed-6-6-1-proj5-bi-zero-state", (6, 6, 1), 4, 18, 1, True, 5, False),
