@@ -22,6 +22,7 @@ from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.linear import linear
+from nnzoo_fast.ops.linear_cross_entropy import linear_cross_entropy
 from nnzoo_fast.ops.log_softmax import log_softmax
 from nnzoo_fast.ops.lstm import lstm
 from nnzoo_fast.ops.lstm_cell import lstm_cell
@@ -49,6 +50,7 @@ __all__ = [
     "gru_cell",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "lstm",
     "lstm_cell",
