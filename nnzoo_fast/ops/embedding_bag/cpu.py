@@ -6,6 +6,7 @@ import torch
 
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
+from nnzoo_fast.ops.embedding.cpu import LEAST_VALUES
 from nnzoo_fast.ops.gather_scatter.cpu import WALKS, check_indices, edge_groups, rows_of
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES, group_of_each
 
@@ -19,6 +20,8 @@ def supports(weight, indices, offsets, per_sample_weights, mode, padding_idx) ->
 def pays(weight, indices, offsets, per_sample_weights, *others) -> Verdict:
     if not wants_gradients(weight, per_sample_weights):
         return False, "without a gradient stock torch does the same"
+    if math.prod(indices.shape) * weight.shape[1] < LEAST_VALUES:
+        return False, f"less than {LEAST_VALUES} values are asked for"
     return True, "the gradient is sorted, and each row of it written once"
 
 

@@ -9,12 +9,18 @@ from nnzoo_fast.backends import Verdict, cpu_supports
 from nnzoo_fast.ops.gather_scatter.cpu import WALKS, check_indices, edge_groups
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES
 
+LEAST_VALUES = 1 << 14
+"""Products from which the kernel makes up for its call: in stock torch 960 take 0.86 times as long, 32,000 1.22 times,
+forward and backward on a Zen 4 core."""
+
 
 def supports(x, *others) -> Verdict:
     return cpu_supports(x, "sddmm_forward")
 
 
-def pays(x, *others) -> Verdict:
+def pays(x, y, in_start, in_source, *others) -> Verdict:
+    if in_source.shape[0] * math.prod(x.shape[1:]) < LEAST_VALUES:
+        return False, f"less than {LEAST_VALUES} products"
     return True, "no row is stored for an edge"
 
 
