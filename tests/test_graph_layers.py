@@ -207,3 +207,27 @@ def test_segments(reduce):
             ops.segment_reduce(src, torch.tensor(wrong, dtype=torch.int64))
     with pytest.raises(ValueError, match="reduce"):
         ops.segment_reduce(src, ptr, "median")
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["gat", "gatv2", "edge_softmax", "sddmm"])
+@pytest.mark.parametrize("which, value", [("in_source", 99), ("in_edge", -1), ("in_start", 77), ("out_target", 99)])
+def test_a_graph_whose_tensors_were_changed_is_refused(name, which, value):
+    graph = Graph(EDGES, NODES)
+    getattr(graph, which)[3] = value
+    x, score = torch.randn(NODES, 2, 3, requires_grad=True), torch.randn(NODES, 2, requires_grad=True)
+    calls = {
+        "gat": lambda: ops.gat(x, score, score, graph, backend="cpu"),
+        "gatv2": lambda: ops.gatv2(x, x, x[0], graph, backend="cpu"),
+        "edge_softmax": lambda: ops.edge_softmax(score[EDGES[0]], graph, backend="cpu"),
+        "sddmm": lambda: ops.sddmm(x, x, graph, backend="cpu"),
+    }
+    if which == "out_target":
+        if name == "edge_softmax":
+            return calls[name]().sum().backward()  # which doesn't read it
+        out = calls[name]()
+        with pytest.raises(IndexError, match="changed"):
+            out.sum().backward()
+    else:
+        with pytest.raises(IndexError, match="changed"):
+            calls[name]()

@@ -103,9 +103,16 @@ def one_weight(maker):
     return Call((maker.normal(8, 5), Graph(edges(maker, 8, 8, 20), 8), maker.normal(1, 5), "max"))
 
 
+def skewed(maker, nodes: int, count: int) -> torch.Tensor:
+    """Edges that mostly meet in few nodes: of N, the r-th most popular end has about r^(-2/3) as many as the first."""
+    rank = (torch.rand(2, count, generator=maker.generator) ** 3 * nodes).long().clamp(max=nodes - 1)
+    return torch.randperm(nodes, generator=maker.generator)[rank].to(maker.device)
+
+
 def bench(name, nodes, count, features, reduce="sum", weighted=False, quick=False):
     def make(maker):
-        graph = Graph(edges(maker, nodes, nodes, count), nodes)
+        edge_index = skewed(maker, nodes, count) if name == "skewed" else edges(maker, nodes, nodes, count)
+        graph = Graph(edge_index, nodes)
         return Call((maker.normal(nodes, features), graph, maker.normal(count) if weighted else None, reduce))
 
     flops = count * features * (2 if weighted else 1)
@@ -192,6 +199,11 @@ SPEC = OpSpec(
         bench("random", 50_000, 1_000_000, 64),
         bench("random", 100_000, 1_000_000, 64, "mean", weighted=True),
         bench("random", 100_000, 1_000_000, 64, "max", quick=True),
+        bench("random", 100_000, 1_000_000, 64, "min"),
+        bench("random", 100_000, 1_000_000, 64, "var"),
+        bench("random", 100_000, 1_000_000, 64, "softmax"),
+        bench("skewed", 200_000, 2_000_000, 32),
+        bench("skewed", 200_000, 2_000_000, 256),
         bench("random", 100_000, 1_000_000, 16),
         bench("random", 20_000, 200_000, 256),
         bench("cora", 2708, 10_556, 16, quick=True),
