@@ -231,3 +231,22 @@ def test_a_graph_whose_tensors_were_changed_is_refused(name, which, value):
     else:
         with pytest.raises(IndexError, match="changed"):
             calls[name]()
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv", "GINConv"])
+def test_training_is_pygs_step_by_step(name):
+    """Two layers and Adam, twenty steps: the same losses."""
+    x, labels = torch.randn(NODES, 7, dtype=torch.float64), torch.randint(0, 3, (NODES,))
+    losses = []
+    for module in (nn, pyg):
+        heads = {"heads": 2, "concat": False} if "GAT" in name else {}
+        layers = [made(module, name, heads, sizes).double() for sizes in ((7, 5), (5, 3))]
+        optimizer = torch.optim.Adam([parameter for layer in layers for parameter in layer.parameters()], 0.01)
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(layers[1](layers[0](x, EDGES).relu(), EDGES), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    ours, theirs = losses[:20], losses[20:]
+    assert ours[-1] < ours[0] and torch.allclose(torch.tensor(ours), torch.tensor(theirs), rtol=1e-6, atol=0)
