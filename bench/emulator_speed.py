@@ -2,14 +2,13 @@
 
     python bench/emulator_speed.py        prints the table of csrc/cuemu/README.md
 
-Needs g++ only. A row is the median of several runs, with one OS thread and with as many as there are cores; the checker
-runs on one. What a run leaves is compared with numpy's result.
+Needs g++ only. A number is the quickest of several runs, with one OS thread and with as many as there are cores; the
+checker runs on one. What a run leaves is compared with numpy's result.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -88,7 +87,7 @@ def measure(call: Callable, go: Callable[[Callable], None], error: Callable[[], 
         times.append(1e3 * (time.perf_counter() - start))
     if not error() < 1e-3:
         raise RuntimeError(f"wrong by {error()}")
-    return statistics.median(times)
+    return min(times)
 
 
 def executed(folder: Path, threads: int) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """The project's CUDA kernels under the checker, forward and backward, on the samples of the test matrix."""
 
+import contextlib
 import ctypes
-import importlib.util
+import dataclasses
 import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 import nnzoo_fast
+from bench import cuda_counters, cuda_resources
 from nnzoo_fast import _extension, cuemu
 from nnzoo_fast.cuemu import operations, red_zones
 from nnzoo_fast.ops.linear import cuda_plan
@@ -31,40 +34,92 @@ def module():
     return checked_tensors.build()
 
 
-def check(module, spec, sample, dtype):
+def check(module, spec, sample, dtype, rung="cuemu"):
     """The report of one sample, or None where the kernels don't support it."""
     session = operations.Session(module)
     call = sample.make(Maker(dtype))
-    with session.open(), nnzoo_fast.backend("cuemu"):
-        operation, args = matrix.reached_by(spec, call)
-        row = next(row for row in operation.table if row.name == "cuemu")
-        if not row.supports(*args)[0]:
-            return None
+    operation, args = matrix.reached_by(spec, call)
+    row = next((row for row in operation.table if row.name == rung), None)
+    if row is None or not row.supports(*args)[0]:
+        return None
+    with session.open(), nnzoo_fast.backend(**{operation.name: rung}):
         run_with_gradients(spec.function, call)
     return session.report
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
-def test_no_finding(module, spec, dtype, monkeypatch):
-    """Each sample in one of the schedules, so that all of them together meet all three."""
-    launches = 0
+# What a kernel's type is in its name.
+DTYPES = {torch.float32: "float", torch.bfloat16: "__nv_bfloat16"}
+
+
+def kernels_of(spec, dtype):
+    """The templates of all kernels of the operation that nvcc builds for this dtype."""
+    table = json.loads(cuda_resources.TABLE.read_text())["kernels"]
+    sources = cuda_resources.sources()
+    names = [name for source in table if sources[source].parent.name == spec.name for name in table[source]]
+    return {template(name) for name in names if DTYPES[dtype] in re.findall(r"\w+", name)}
+
+
+def template(kernel):
+    return cuda_counters.readable(kernel).partition("<")[0]
+
+
+@contextlib.contextmanager
+def tf32_allowed(allowed):
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def never_checked(module, spec, dtype, monkeypatch):
+    """Runs every rung on every sample, in one of the schedules each, and again what each kernel needs to have met
+    all three. Returns the kernels that have not, with the schedule; there must be no finding.
+    """
+    ran = {order: set() for order in ORDERS}
+    where = {}
+
+    def run(sample, rung, tf32, order):
+        monkeypatch.setenv("CUEMU_ORDER", order)
+        with tf32_allowed(tf32):
+            report = check(module, spec, sample, dtype, rung)
+        if report is not None:
+            assert report["findings"] == [], (sample.id, rung, order)
+            templates = {template(kernel["name"]) for kernel in report["kernels"]}
+            ran[order] |= templates
+            where.update({name: (sample, rung, tf32) for name in templates - set(where)})
+
     for index, sample in enumerate(spec.samples):
-        monkeypatch.setenv("CUEMU_ORDER", ORDERS[index % len(ORDERS)])
-        report = check(module, spec, sample, dtype)
-        if report is None:
-            continue
-        assert report["findings"] == [], sample.id
-        launches += sum(kernel["launches"] for kernel in report["kernels"])
-    assert launches > 0
+        for row in matrix.operation_of(spec.name).table:
+            if re.fullmatch("cuemu(_.*)?", row.name) and (row.name == "cuemu" or not sample.long):
+                run(sample, row.name, index % 2 == 1, ORDERS[index % len(ORDERS)])
+    wanted = kernels_of(spec, dtype)
+    for order in ORDERS:
+        for kernel in sorted(wanted & set(where)):
+            if kernel not in ran[order]:
+                run(*where[kernel], order)
+    return [(kernel, order) for order in ORDERS for kernel in sorted(wanted - ran[order])]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
+def test_every_kernel_in_every_schedule_has_no_finding(module, spec, dtype, monkeypatch):
+    assert never_checked(module, spec, dtype, monkeypatch) == []
+
+
+def test_a_kernel_that_no_sample_reaches_is_missed(module, monkeypatch):
+    spec = matrix.SPECS["gather_scatter"]
+    short = [sample for sample in spec.samples if not sample.long][:3]
+    missed = never_checked(module, dataclasses.replace(spec, samples=short), torch.float32, monkeypatch)
+    assert {order for _, order in missed} == set(ORDERS) and "merge_kernel" in {kernel for kernel, _ in missed}
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS])
-def test_first_sample_in_every_schedule(module, spec, order, monkeypatch):
+def test_first_sample_in_float16(module, spec, order, monkeypatch):
     monkeypatch.setenv("CUEMU_ORDER", order)
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        assert check(module, spec, spec.samples[0], dtype)["findings"] == []
+    assert check(module, spec, spec.samples[0], torch.float16)["findings"] == []
 
 
 @pytest.mark.parametrize("rung", ["cuemu", "cuemu_tensor", "cuemu_vectors", "cuemu_tiled", "cuemu_naive"])
@@ -159,32 +214,24 @@ def test_check_of_a_function_needs_the_kernels_in_check_mode(monkeypatch):
         cuemu.check(train, grid=1, block=1)
 
 
-@pytest.fixture(scope="module")
-def counters():
-    spec = importlib.util.spec_from_file_location("cuda_counters", checked.ROOT / "bench/cuda_counters.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
-
-
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in SPECS if spec.counted])
-def test_counters_are_as_in_the_table(module, counters, spec):
+def test_counters_are_as_in_the_table(module, spec):
     """What each rung's kernels ask of memory, on the calls that the READMEs show."""
-    table = json.loads(counters.TABLE.read_text())
-    if table["g++"] != (version := counters.compiler_version()):
+    table = json.loads(cuda_counters.TABLE.read_text())
+    if table["g++"] != (version := cuda_counters.compiler_version()):
         pytest.skip(f"the table is of g++ {table['g++']}, this is {version}")
-    problems = counters.differences(table["operations"], counters.measure(module, (spec.name,)))
+    problems = cuda_counters.differences(table["operations"], cuda_counters.measure(module, (spec.name,)))
     assert not problems, "\n".join(problems) + "\nrun `python bench/cuda_counters.py` and `make readme`"
 
 
-def test_every_cuda_source_has_counters(counters):
+def test_every_cuda_source_has_counters():
     folders = {source.parent.name for source in (checked.ROOT / "csrc/ops").glob("*/*_cuda.cu")}
-    assert set(json.loads(counters.TABLE.read_text())["operations"]) == folders
+    assert set(json.loads(cuda_counters.TABLE.read_text())["operations"]) == folders
 
 
-def test_the_check_of_counters_can_fail(counters):
+def test_the_check_of_counters_can_fail():
     kernel = {"rungs": "cuda", "load_sectors": 4.0}
     found = {"op": {"call": {"kernel": kernel}}}
-    assert counters.differences(found, found) == []
-    assert counters.differences(found, {"op": {"call": {"kernel": {**kernel, "load_sectors": 4.25}}}})
-    assert counters.differences(found, {"op": {"call": {}}}) and counters.differences({}, found)
+    assert cuda_counters.differences(found, found) == []
+    assert cuda_counters.differences(found, {"op": {"call": {"kernel": {**kernel, "load_sectors": 4.25}}}})
+    assert cuda_counters.differences(found, {"op": {"call": {}}}) and cuda_counters.differences({}, found)

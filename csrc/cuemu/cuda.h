@@ -31,7 +31,9 @@
 #include "cuemu/warp.h"
 #include "cuemu/wgmma.h"
 // The host's assembler would take some PTX for instructions of its own.
-#define asm inline_PTX_is_not_emulated
+#define asm                                           \
+  static_assert(false, "inline PTX is not emulated"); \
+  inline_PTX_is_not_emulated
 #else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -39,6 +39,24 @@ def test_an_empty_array_may_be_passed_but_not_touched(mode, run, tmp_path, monke
         assert launch(*arrays, 1) == (1, [("out_of_bounds", 2)])
 
 
+def test_forgotten_dynamic_shared_memory_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    body = "extern __shared__ int s[];\n  s[threadIdx.x] = x[threadIdx.x];\n"
+    write(tmp_path, f"__global__ void keep(int* x) {{\n  {body}}}\n")
+    np.save("x.npy", np.zeros(32, np.int32))
+    words = "check kernel.cu --kernel keep --grid 1 --block 32 --json --smem".split()
+    for bytes, expected in ((128, []), (0, ["0 bytes past the end of dynamic shared memory (0 bytes)"])):
+        findings = json.loads(run(*words, bytes, "--args", "x.npy")[1])["findings"]
+        assert [finding["message"].partition("4 bytes ")[2] for finding in findings] == expected
+
+
+def test_a_program_is_called_main(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "__global__ void k() {}\nint main() { k<<<1, 1>>>(); return cudaDeviceSynchronize(); }\n")
+    code, out, _ = run("check", "kernel.cu")
+    assert code == 0 and "no finding; main of kernel.cu; orders" in out
+
+
 def test_run_reports_a_null_pointer_with_its_line(crashes, run):
     code, out, _ = run(*"run crashes.cu --kernel null --grid 1 --block 2 --args x.npy".split())
     assert code == 1 and "crashes.cu:6: out_of_bounds" in out and "a null pointer" in out

@@ -73,6 +73,16 @@ def test_compilers_message_has_the_users_lines(add, run):
     assert code == 2 and "hidden.cu:1:" in err and "expected ‘)’" in err
 
 
+def test_inline_ptx_is_refused_in_words(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(
+        tmp_path, '__global__ void lane(int* x) {\n  asm volatile("mov.u32 %0, %%laneid;" : "=r"(x[0]));\n}\n', "ptx.cu"
+    )
+    code, _, err = run("check", "ptx.cu", "--kernel", "lane", "--grid", 1, "--block", 1)
+    first = next(line for line in err.splitlines() if "error:" in line)
+    assert code == 2 and first.startswith("ptx.cu:2:") and first.endswith("inline PTX is not emulated")
+
+
 def test_missing_compiler(add, run, monkeypatch):
     compiler.compiler.cache_clear()
     monkeypatch.setenv("PATH", "/nowhere")

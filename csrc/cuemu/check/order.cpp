@@ -8,8 +8,8 @@ bool View::has(const Access& access) const {
   auto block = blocks_.find(access.block);
   if (block == blocks_.end()) return false;
   if (access.time <= block->second.everyone) return true;
-  auto thread = block->second.threads.find(static_cast<unsigned>(access.thread));
-  return thread != block->second.threads.end() && access.time <= thread->second;
+  const std::vector<Time>& threads = block->second.threads;
+  return access.thread < threads.size() && access.time <= threads[access.thread];
 }
 
 void View::add(std::uint32_t block, Time everyone) {
@@ -18,14 +18,18 @@ void View::add(std::uint32_t block, Time everyone) {
 }
 
 void View::add(std::uint32_t block, unsigned thread, Time time) {
-  Time& seen = blocks_[block].threads[thread];
-  seen = std::max(seen, time);
+  std::vector<Time>& threads = blocks_[block].threads;
+  if (thread >= threads.size()) threads.resize(thread + 1);
+  threads[thread] = std::max(threads[thread], time);
 }
 
 void View::add(const View& other) {
   for (const auto& [block, seen] : other.blocks_) {
-    add(block, seen.everyone);
-    for (const auto& [thread, time] : seen.threads) add(block, thread, time);
+    OfBlock& known = blocks_[block];
+    known.everyone = std::max(known.everyone, seen.everyone);
+    if (known.threads.size() < seen.threads.size()) known.threads.resize(seen.threads.size());
+    for (std::size_t i = 0; i < seen.threads.size(); ++i)
+      known.threads[i] = std::max(known.threads[i], seen.threads[i]);
   }
 }
 

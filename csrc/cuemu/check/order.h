@@ -8,7 +8,6 @@
 
 #include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "cuemu/check/access.h"
@@ -26,7 +25,7 @@ class View {
  private:
   struct OfBlock {
     Time everyone = 0;
-    std::map<unsigned, Time> threads;
+    std::vector<Time> threads;  // by number; those beyond its end have not been seen
   };
   std::map<std::uint32_t, OfBlock> blocks_;
 };

@@ -99,6 +99,7 @@ SPEC = OpSpec(
         sample("2d-channels-last", (2, 19, 9, 7), (33, 19, 3, 3), channels_last=True, padding=1),
         sample("2d-channels-last-1x1", (2, 18, 6, 5), (21, 18, 1, 1), channels_last=True),
         sample("2d-channels-last-depthwise", (2, 6, 8, 7), (6, 1, 3, 3), channels_last=True, groups=6, padding=1),
+        sample("2d-channels-last-depthwise-C16", (1, 16, 6, 5), (16, 1, 3, 3), channels_last=True, groups=16),
         sample("2d-unbatched", (3, 8, 7), (4, 3, 3, 3), padding=1),
         sample("2d-one-pixel", (5, 9, 1, 1), (3, 9, 1, 1)),
         sample("2d-batch0", (0, 3, 6, 5), (4, 3, 3, 3)),
