@@ -165,7 +165,11 @@ Thread* Block::dequeue() {
 
 // Gives a thread that begins its stack.
 void Block::prepare(Thread& thread) {
-  if (free_stacks_.empty()) free_stacks_.push_back(map_stack());
+  if (free_stacks_.empty()) {
+    char* stacks[kStacksAtOnce];
+    map_stacks(stacks);
+    free_stacks_.assign(std::rbegin(stacks), std::rend(stacks));
+  }
   thread.stack = free_stacks_.back();
   free_stacks_.pop_back();
   prepare_fiber(thread.fiber, thread.stack, stack_stagger(thread.number), begin_fiber);

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstdint>
 #include <new>
 
@@ -36,17 +37,25 @@ cuemu_switch_stack:
 
 namespace cuemu {
 namespace {
-constexpr std::size_t kGuardBytes = 4096;
+constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kPlaces = 15;
+static_assert(kPlaces * kPageBytes + kStackBytes <= kStackSlotBytes, "a stack fits into its slot");
 constexpr std::size_t kSavedRegisters = 6;
 }  // namespace
 
-char* map_stack() {
-  void* memory = mmap(nullptr, 2 * kStackBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+void map_stacks(char* (&stacks)[kStacksAtOnce]) {
+  void* memory = mmap(nullptr, (kStacksAtOnce + 1) * kStackSlotBytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  const std::size_t misalignment = (reinterpret_cast<std::uintptr_t>(memory) + kGuardBytes) % kStackBytes;
-  char* stack = static_cast<char*>(memory) + kGuardBytes + (misalignment ? kStackBytes - misalignment : 0);
-  if (mprotect(stack, kStackBytes, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
-  return stack;
+  const std::size_t misalignment = reinterpret_cast<std::uintptr_t>(memory) % kStackSlotBytes;
+  char* slot = static_cast<char*>(memory) + (misalignment ? kStackSlotBytes - misalignment : 0);
+  // Not all at the same place in their slots, since those compete for the same places in the caches.
+  static std::atomic<std::size_t> count{0};
+  for (char*& stack : stacks) {
+    stack = slot + (1 + count++ % kPlaces) * kPageBytes;
+    if (mprotect(stack, kStackBytes, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+    slot += kStackSlotBytes;
+  }
 }
 
 #ifdef CUEMU_USES_UCONTEXT

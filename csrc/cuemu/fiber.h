@@ -22,13 +22,15 @@ struct Fiber {
 #endif
 };
 
-// A stack with an unmapped page below it, so that a kernel with too many local variables faults instead of writing
-// elsewhere. It begins at a multiple of its size: two addresses are on the same one if they differ in their last bits
-// only.
+// Stacks, each with an unmapped page below it, so that a kernel with too many local variables faults instead of writing
+// elsewhere. Each is alone in its slot of the address space, which begins at a multiple of its size: two addresses are
+// on the same stack if they differ in their last bits only.
 constexpr std::size_t kStackBytes = 64 << 10;
-char* map_stack();
+constexpr std::size_t kStackSlotBytes = 128 << 10;
+constexpr std::size_t kStacksAtOnce = 8;  // near each other
+void map_stacks(char* (&stacks)[kStacksAtOnce]);
 inline bool same_stack(const volatile void* one, const volatile void* other) {
-  return (reinterpret_cast<std::uintptr_t>(one) ^ reinterpret_cast<std::uintptr_t>(other)) < kStackBytes;
+  return (reinterpret_cast<std::uintptr_t>(one) ^ reinterpret_cast<std::uintptr_t>(other)) < kStackSlotBytes;
 }
 
 // Makes `fiber` start `entry` on `stack` at its first switch. `stagger` shifts the first frame: stacks whose hot frames
