@@ -125,7 +125,7 @@ class Graph:
 
     @classmethod
     def batch(cls, graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor]:
-        """Several graphs side by side as one, nodes and edges in the order of the graphs; nothing is sorted.
+        """Several graphs side by side as one, nodes and edges in the order of the graphs.
 
         Returns:
             the graph, and int64 [n_target]: which of `graphs` each target is from, as `global_mean_pool` wants it.
@@ -136,7 +136,7 @@ class Graph:
         return edits.batch(graphs)
 
     def add_edges(self, edge_index: torch.Tensor, edge_weight: torch.Tensor | None = None) -> Graph:
-        """The graph with more edges behind those there are; only the new ones are sorted.
+        """The graph with more edges behind those there are.
 
         Args:
             edge_index: integer [2, new], nodes of this graph.
@@ -148,7 +148,7 @@ class Graph:
         return edits.add_edges(self, edge_index, edge_weight)
 
     def remove_edges(self, edges: torch.Tensor) -> Graph:
-        """The graph without some edges, the others in their order; nothing is sorted.
+        """The graph without some edges, the others in their order.
 
         Args:
             edges: bool [E], or the places of edges in `edge_index`, integer [*].

@@ -1,4 +1,8 @@
-"""Graphs made of graphs: what `Graph`'s methods of the same names do. Edges that are sorted are not sorted anew."""
+"""Graphs made of graphs: what `Graph`'s methods of the same names do.
+
+All of them sort the edges anew: the counting sort of a million edges takes as long as merging 10,000 edges into those
+that are sorted, and a third of taking 10,000 out of them.
+"""
 
 from __future__ import annotations
 
@@ -33,83 +37,38 @@ def from_csr(start: torch.Tensor, source: torch.Tensor, num_sources: int | None,
 
 
 def batch(graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor]:
+    from nnzoo_fast.graph import Graph
+
     graphs = list(graphs)
     if not graphs:
         raise ValueError("Graph.batch: there are no graphs, expected at least one")
     weighted = [graph.edge_weight is not None for graph in graphs]
     if any(weighted) and not all(weighted):
         raise ValueError("Graph.batch: some graphs have edge weights, expected all of them or none")
-    first = graphs[0]
-    columns = list(zip(*(graph.groups for graph in graphs), strict=True))
-    sources = _before([graph.num_sources for graph in graphs])
-    targets = _before([graph.num_targets for graph in graphs])
-    edges = _before([graph.num_edges for graph in graphs])
-    groups = (
-        _starts(columns[0], edges),
-        _shifted(columns[1], sources),
-        _shifted(columns[2], edges),
-        _starts(columns[3], edges),
-        _shifted(columns[4], targets),
-        _shifted(columns[5], edges),
-    )
-    device = first.device
-    offsets = [
-        torch.tensor([[source], [target]], device=device) for source, target in zip(sources, targets, strict=True)
-    ]
-    edge_index = torch.cat([graph.edge_index + offset for graph, offset in zip(graphs, offsets, strict=True)], 1)
+    device = graphs[0].device
+    sizes = torch.tensor([[graph.num_sources, graph.num_targets] for graph in graphs], device=device)
+    counts = torch.tensor([graph.num_edges for graph in graphs], device=device)
+    before = torch.repeat_interleave(sizes.cumsum(0) - sizes, counts, dim=0)
+    edge_index = torch.cat([graph.edge_index for graph in graphs], dim=1) + before.t()
     weight = torch.cat([graph.edge_weight for graph in graphs]) if all(weighted) else None
-    sizes = torch.tensor([graph.num_targets for graph in graphs], device=device)
-    index = torch.repeat_interleave(torch.arange(len(graphs), device=device), sizes)
-    return first._new(edge_index, weight, groups), index
-
-
-def _before(sizes: list[int]) -> list[int]:
-    total, result = 0, []
-    for size in sizes:
-        result.append(total)
-        total += size
-    if total >= 2**31:
-        raise ValueError(f"Graph.batch: {total} nodes or edges together, expected less than 2^31")
-    return result
-
-
-def _starts(starts: Sequence[torch.Tensor], edges: list[int]) -> torch.Tensor:
-    parts = [start[:-1] + before for start, before in zip(starts, edges, strict=True)]
-    return torch.cat([*parts, starts[-1][-1:] + edges[-1]])
-
-
-def _shifted(columns: Sequence[torch.Tensor], before: list[int]) -> torch.Tensor:
-    return torch.cat([column + offset for column, offset in zip(columns, before, strict=True)])
+    index = torch.repeat_interleave(torch.arange(len(graphs), device=device), sizes[:, 1])
+    return Graph(edge_index, tuple(sizes.sum(0).tolist()), edge_weight=weight), index
 
 
 def add_edges(graph: Graph, edge_index: torch.Tensor, edge_weight: torch.Tensor | None) -> Graph:
     from nnzoo_fast.graph import Graph
 
-    new = Graph(edge_index, (graph.num_sources, graph.num_targets), edge_weight=edge_weight)
+    sizes = graph.num_sources, graph.num_targets
+    new = Graph(edge_index, sizes, edge_weight=edge_weight)  # says what is wrong with them
     if (new.edge_weight is None) != (graph.edge_weight is None):
         raise ValueError("Graph.add_edges: edge_weight must be given if the graph has weights, and only then")
-    groups = (
-        *_merged(graph.groups[:3], new.groups[:3], graph.num_edges),
-        *_merged(graph.groups[3:], new.groups[3:], graph.num_edges),
-    )
     weight = None if edge_weight is None else torch.cat([graph.edge_weight, new.edge_weight])
-    return graph._new(torch.cat([graph.edge_index, new.edge_index], 1), weight, groups)
-
-
-def _merged(old: tuple, new: tuple, num_old: int) -> tuple:
-    """Each group's old edges, then its new ones."""
-    start = old[0] + new[0]
-    places = []
-    for own, others in ((old[0], new[0][:-1]), (new[0], old[0][1:])):
-        moved = torch.repeat_interleave(others, own.diff(), output_size=int(own[-1]))
-        places.append(moved + torch.arange(moved.shape[0], dtype=torch.int32, device=moved.device))
-    place = torch.cat(places)
-    node = torch.empty_like(place).scatter_(0, place.long(), torch.cat([old[1], new[1]]))
-    edge = torch.empty_like(place).scatter_(0, place.long(), torch.cat([old[2], new[2] + num_old]))
-    return start, node, edge
+    return Graph(torch.cat([graph.edge_index, new.edge_index], dim=1), sizes, edge_weight=weight)
 
 
 def remove_edges(graph: Graph, edges: torch.Tensor) -> Graph:
+    from nnzoo_fast.graph import Graph
+
     if not isinstance(edges, torch.Tensor):
         raise TypeError(f"Graph.remove_edges: edges is a {type(edges).__name__}, expected a tensor")
     count = graph.num_edges
@@ -124,17 +83,10 @@ def remove_edges(graph: Graph, edges: torch.Tensor) -> Graph:
             raise IndexError(f"Graph.remove_edges: edges holds a place out of range, expected 0 <= place < {count}")
         stays = torch.ones(count, dtype=torch.bool, device=graph.device)
         stays[edges.reshape(-1).long()] = False
-    place = stays.cumsum(0, dtype=torch.int32) - 1
-    groups = (*_filtered(graph.groups[:3], stays, place), *_filtered(graph.groups[3:], stays, place))
-    weight = None if graph.edge_weight is None else graph.edge_weight[stays]
-    return graph._new(graph.edge_index[:, stays], weight, groups)
-
-
-def _filtered(groups: tuple, stays: torch.Tensor, place: torch.Tensor) -> tuple:
-    start, node, edge = groups
-    stays = stays[edge]
-    before = torch.nn.functional.pad(stays.cumsum(0, dtype=torch.int32), (1, 0))
-    return before[start], node[stays], place[edge[stays]]
+    kept = stays.nonzero()[:, 0]
+    weight = None if graph.edge_weight is None else graph.edge_weight.index_select(0, kept)
+    sizes = graph.num_sources, graph.num_targets
+    return Graph(graph.edge_index.index_select(1, kept), sizes, edge_weight=weight)
 
 
 def with_self_loops(graph: Graph, count: int) -> tuple[Graph, torch.Tensor]:
