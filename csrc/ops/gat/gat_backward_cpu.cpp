@@ -124,7 +124,11 @@ class Backward {
       const std::int64_t later = k + e + Far::edges < end ? k + e + Far::edges : end;
       const std::int32_t i = out_of_.node[k + e], ahead = out_of_.node[later];
       data_.prefetch(grad_, ahead);
-      if constexpr (v2) data_.prefetch(data_.target, ahead);
+      if constexpr (v2) {
+        data_.prefetch(data_.target, ahead);
+      } else {
+        prefetch_to_level2(data_.target + ahead * heads);
+      }
       for (std::int64_t h = 0; h < 4 * heads; h += 16) prefetch_to_level2(packed_ + ahead * 4 * heads + h);
       prefetch_to_level2(grad_score_ + out_of_.edge[later] * heads);
       work.rows[e] = grad_ + i * data_.features;
