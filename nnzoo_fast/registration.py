@@ -100,7 +100,8 @@ def _register_backward(operation: Operation) -> None:
         if row is None:
             raise backends.BackendError(f"{operation.name}: no backend can run the backward of this traced call")
         found = row.backward(tuple(grads), args, tuple(outputs), tuple(needs))
-        return [grad for grad, needed in zip(found, needs, strict=True) if needed]
+        # The fake kernel promises contiguous ones; eager calls take a gradient in its input's memory format.
+        return [grad.contiguous() for grad, needed in zip(found, needs, strict=True) if needed]
 
     def fake(grads, *rest):
         *args, outputs, needs = rest

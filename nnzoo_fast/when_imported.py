@@ -12,18 +12,22 @@ def when_imported(name: str, action: Callable[[], None]) -> None:
     """Calls `action` right after module `name` is first imported: at once if that has happened already."""
     if name in sys.modules:
         action()
-    else:
-        sys.meta_path.insert(0, _Watcher(name, action))
+        return
+    for finder in sys.meta_path:  # every import asks all of them: one for each name
+        if type(finder) is _Watcher and finder.name == name:
+            finder.actions.append(action)
+            return
+    sys.meta_path.insert(0, _Watcher(name, action))
 
 
 class _Watcher:
-    """A finder that lets the others find the module, and appends the action to its execution."""
+    """A finder that lets the others find the module, and appends the actions to its execution."""
 
     def __init__(self, name: str, action: Callable[[], None]):
-        self._name, self._action = name, action
+        self.name, self.actions = name, [action]
 
     def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
-        if name != self._name or self not in sys.meta_path:
+        if name != self.name or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)  # the search below must not come back here
         spec = importlib.util.find_spec(name)
@@ -34,7 +38,8 @@ class _Watcher:
 
         def execute_and_act(module) -> None:
             execute(module)
-            self._action()
+            for action in self.actions:
+                action()
 
         spec.loader.exec_module = execute_and_act
         return spec

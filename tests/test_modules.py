@@ -26,7 +26,7 @@ OUR_FUNCTIONS = sorted(functional.__all__)
 MOST_SAMPLES = 64
 SATURATED = ("cross_entropy", "log_softmax", "scaled_dot_product_attention", "softmax")
 """From values of -9 to 9 a softmax is all but one-hot: the gradients are what rounding leaves of 1 - p."""
-ILL_CONDITIONED = (*SATURATED, "layer_norm", "rms_norm")
+ILL_CONDITIONED = (*SATURATED, "group_norm", "layer_norm", "rms_norm")
 """Of a row of one or two values, what norms leave is rounding."""
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 BACKENDS = [pytest.param(None, id="chosen"), *(["cpu"] if _extension._C else [])]

@@ -26,7 +26,7 @@ from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
-from nnzoo_fast.nn.norm import LayerNorm, RMSNorm
+from nnzoo_fast.nn.norm import GroupNorm, LayerNorm, RMSNorm
 from nnzoo_fast.nn.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sage_conv import SAGEConv
@@ -64,6 +64,7 @@ __all__ = [
     "RNN",
     "RNNCell",
     "RMSNorm",
+    "GroupNorm",
     "LayerNorm",
     "LazyConv1d",
     "LazyConv2d",

@@ -8,6 +8,7 @@ import torch.nn.functional as stock
 from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
+from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.rms_norm import rms_norm
 
@@ -20,6 +21,7 @@ __all__ = [
     "conv_transpose3d",
     "cross_entropy",
     "embedding",
+    "group_norm",
     "layer_norm",
     "linear",
     "log_softmax",

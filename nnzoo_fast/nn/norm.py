@@ -1,4 +1,4 @@
-"""`LayerNorm` and `RMSNorm`, on the operations of the same names."""
+"""The normalisation layers, on the operations of the same names."""
 
 import torch
 
@@ -20,3 +20,11 @@ class RMSNorm(torch.nn.RMSNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+@drop_in(torch.nn.GroupNorm)
+class GroupNorm(torch.nn.GroupNorm):
+    """`torch.nn.GroupNorm`: [N, C, *] -> the same."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return ops.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

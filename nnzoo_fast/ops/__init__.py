@@ -1,12 +1,12 @@
 """The operations: each is one folder here and one of the same name under `csrc/ops`.
 
 Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the package, import from the folder with
-`from nnzoo_fast.ops.layer_norm import layer_norm
-from nnzoo_fast.ops.linear import ...`.
+`from nnzoo_fast.ops.linear import ...`.
 """
 
 from nnzoo_fast import backends
 from nnzoo_fast.ops.attention import attention
+from nnzoo_fast.ops.batch_norm import batch_norm
 from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_lstm import conv_lstm
 from nnzoo_fast.ops.conv_transpose import conv_transpose
@@ -18,8 +18,10 @@ from nnzoo_fast.ops.gat import gat
 from nnzoo_fast.ops.gather_scatter import gather_scatter
 from nnzoo_fast.ops.gather_scatter.segments import segment_reduce
 from nnzoo_fast.ops.gatv2 import gatv2
+from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
+from nnzoo_fast.ops.instance_norm import instance_norm
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.linear import linear
 from nnzoo_fast.ops.linear_cross_entropy import linear_cross_entropy
@@ -36,6 +38,7 @@ from nnzoo_fast.ops.softmax import softmax
 
 __all__ = [
     "attention",
+    "batch_norm",
     "conv",
     "conv_lstm",
     "conv_transpose",
@@ -46,8 +49,10 @@ __all__ = [
     "gat",
     "gather_scatter",
     "gatv2",
+    "group_norm",
     "gru",
     "gru_cell",
+    "instance_norm",
     "layer_norm",
     "linear",
     "linear_cross_entropy",

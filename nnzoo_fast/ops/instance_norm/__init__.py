@@ -1,0 +1,57 @@
+"""`instance_norm`: every channel of every image normalised: `group_norm` of as many groups as channels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.ops.batch_norm import batch_norm
+from nnzoo_fast.ops.group_norm import group_norm
+
+__all__ = ["instance_norm"]
+
+
+def instance_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None = None,
+    running_var: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    backend: str | None = None,
+) -> torch.Tensor:
+    """(input - mean) / sqrt(variance + eps) * weight + bias by image and channel. `torch.nn.functional.instance_norm`.
+
+    With running statistics to update, stock torch runs.
+
+    Args:
+        input: [N, C, *], contiguous or channels-last.
+        running_mean, running_var: [C]; what normalises unless `use_input_stats`, else updated by `momentum`.
+        weight, bias: [C].
+        use_input_stats: normalise by each channel's own mean and variance.
+        momentum: 0 to 1.
+        eps: added to the variance.
+        backend: run on this backend or raise; by default the first that pays.
+
+    Returns:
+        As input, in its memory format.
+
+    Raises:
+        ValueError: a single value per channel.
+        RuntimeError: shapes, dtypes or devices that don't fit together.
+        BackendError: `backend` can't run this call.
+
+    Source: Ulyanov, Vedaldi, Lempitsky, "Instance normalization", 2016.
+    """
+    updates = use_input_stats and running_mean is not None
+    if updates or not is_traceable(input) or input.dim() < 2:
+        return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps, backend=backend)
+    if input.shape[2:].numel() == 1:
+        raise ValueError(f"instance_norm: input is {list(input.shape)}, expected more than 1 value per channel")
+    return group_norm(input, input.shape[1], weight, bias, eps, backend=backend)

@@ -1,0 +1,101 @@
+"""What the matrix of samples can't say of `batch_norm`, `group_norm` and `instance_norm`."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import nnzoo_fast
+from nnzoo_fast import _extension
+from nnzoo_fast.ops.batch_norm import batch_norm, operation
+from nnzoo_fast.ops.group_norm import group_norm
+from nnzoo_fast.ops.instance_norm import instance_norm
+from nnzoo_fast.spec import Error, allowed_error
+
+needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels aren't built")
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def by_batch(function):
+    return lambda x, weight: function(x, None, None, weight, None, True)
+
+
+PAIRS = {
+    "batch": (by_batch(batch_norm), by_batch(F.batch_norm)),
+    "group": (lambda x, w: group_norm(x, 3, w), lambda x, w: F.group_norm(x, 3, w)),
+    "instance": (lambda x, w: instance_norm(x, None, None, w), lambda x, w: F.instance_norm(x, None, None, w)),
+}
+
+
+def leaves(layout, shift=0.0, size=20):
+    torch.manual_seed(0)
+    x = (torch.randn(3, 6, size, size) + shift).contiguous(memory_format=layout)
+    return x.requires_grad_(), torch.randn(6, requires_grad=True)
+
+
+def results(function, x, weight):
+    output = function(x, weight)
+    return [output, *torch.autograd.grad(output, [x, weight], torch.ones_like(output).cumsum(-1))]
+
+
+@needs_kernels
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("name", PAIRS)
+def test_bit_equal_for_any_number_of_threads(name, layout):
+    before, found, call = torch.get_num_threads(), [], leaves(layout, size=70)
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with nnzoo_fast.backend("cpu"):
+                found.append(results(PAIRS[name][0], *call))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(other, found[0], strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("name", PAIRS)
+def test_far_from_0_as_exact_as_stock(name, layout):
+    ours, stock = PAIRS[name]
+    x, weight = leaves(layout, shift=1000.0)
+    truth = results(stock, x.detach().double().requires_grad_(), weight.detach().double().requires_grad_())
+    usual = results(stock, x, weight)
+    with nnzoo_fast.backend("cpu"):
+        found = results(ours, x, weight)
+    for mine, theirs, exact in zip(found, usual, truth, strict=True):
+        assert Error.of(mine, exact).within(allowed_error(Error.of(theirs, exact), torch.float32, x.numel()))
+
+
+@needs_kernels
+def test_a_channels_last_input_stays_so():
+    x, weight = leaves(torch.channels_last)
+    with nnzoo_fast.backend("cpu"):
+        output, grad, _ = results(PAIRS["batch"][0], x, weight)
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    assert grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_running_statistics(dtype):
+    """Those of a bfloat16 input may be float32."""
+    x = torch.randn(4, 6, 5, 3).to(dtype)
+    ours, theirs = ([torch.zeros(6), torch.ones(6)] for _ in range(2))
+    for momentum in (0.1, 0.5):
+        batch_norm(x, *ours, training=True, momentum=momentum, backend="cpu")
+        F.batch_norm(x, *theirs, training=True, momentum=momentum)
+    torch.testing.assert_close(ours, theirs)
+
+
+@needs_kernels
+def test_gradients_of_the_statistics():
+    """The operation's mean and variance are results like any other."""
+    x = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, dtype=torch.float64, requires_grad=True)
+
+    def function(x, weight):
+        return operation(x, weight, None, None, None, True, 1e-5, backend="cpu")
+
+    assert torch.autograd.gradcheck(function, (x, weight))
+    assert torch.autograd.gradgradcheck(function, (x, weight))
