@@ -1,13 +1,17 @@
 """What the matrix of samples can't say of `layer_norm` and `rms_norm`."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import nnzoo_fast
 from nnzoo_fast import _extension, nn
+from nnzoo_fast.norms import rows
 from nnzoo_fast.ops.layer_norm import layer_norm, operation
 from nnzoo_fast.ops.rms_norm import rms_norm
+from nnzoo_fast.random import keep_mask
 from nnzoo_fast.spec import Error, allowed_error
 
 needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels aren't built")
@@ -27,9 +31,9 @@ def leaves(*shape, shift=0.0, dtype=torch.float32):
 
 @needs_kernels
 @pytest.mark.parametrize("function", [layer_norm, rms_norm])
-@pytest.mark.parametrize("rows", [5, 63, 1500])
-def test_bit_equal_for_any_number_of_threads(function, rows):
-    call = leaves(rows, 96)
+@pytest.mark.parametrize("count", [5, 63, 1500])
+def test_bit_equal_for_any_number_of_threads(function, count):
+    call = leaves(count, 96)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
@@ -91,3 +95,29 @@ def test_layers_keep_torchs_arguments():
     assert nn.LayerNorm((2, 3), elementwise_affine=False).weight is None
     assert nn.LayerNorm(4, bias=False).bias is None
     assert nn.RMSNorm(4).eps is None
+
+
+@needs_kernels
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("subtract_mean", [True, False])
+def test_the_kernel_adds_a_residual_behind_dropout(p, subtract_mean):
+    """Both results, and the gradients of all that they come from; the mask is that of `random.keep_mask`."""
+    generator = torch.Generator().manual_seed(0)
+    shape, seed = (70, 37), 5
+    input, residual, grad, grad_sum = (torch.randn(shape, generator=generator).double() for _ in range(4))
+    weight = torch.randn(37, generator=generator).double()
+    output, sum, grad_x, grad_input = (torch.full_like(input, math.nan) for _ in range(4))
+    mean, rstd, grad_weight = (torch.full((size,), math.nan, dtype=torch.float64) for size in (70, 70, 37))
+    mean = mean if subtract_mean else None
+    rows.forward(input, residual, weight, None, output, sum, mean, rstd, shape, 1e-5, subtract_mean, p, seed)
+    gradients = (grad_x, grad_input, grad_weight, None)
+    rows.backward(grad, grad_sum, sum, weight, mean, rstd, gradients, shape, torch.float64, p, seed)
+
+    leaves = [tensor.requires_grad_() for tensor in (residual, input, weight)]
+    kept = keep_mask(torch.tensor([seed]), torch.Size(shape), p)
+    expected_sum = residual + torch.where(kept, input / (1 - p), 0.0)
+    norm = F.layer_norm if subtract_mean else F.rms_norm
+    expected = norm(expected_sum, (37,), weight, eps=1e-5)
+    torch.testing.assert_close((output, sum), (expected.detach(), expected_sum.detach()))
+    truth = torch.autograd.grad((expected, expected_sum), leaves, (grad, grad_sum))
+    torch.testing.assert_close((grad_x, grad_input, grad_weight), truth)

@@ -1,5 +1,5 @@
-// row_norm: the rows of a matrix normalised, perhaps behind dropout and a sum. The engine of layer_norm, rms_norm and
-// add_norm.
+// row_norm: the rows of a matrix normalised, perhaps behind dropout and a sum. The engine of layer_norm and
+// rms_norm.
 //
 //   x       [M, N]  input, or sum = residual + dropout(input) where there is a residual
 //   output  [M, N]  (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(mean of (x - mean)^2 + eps)
