@@ -6,6 +6,7 @@ import torch
 
 import nnzoo_fast
 from nnzoo_fast import _extension
+from nnzoo_fast.explain import reached_by
 
 MODES = ["zeros", "reflect", "replicate", "circular"]
 STOCK = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
@@ -84,3 +85,14 @@ def test_channels_last_stays_channels_last():
         found = ours(x)
     assert found.is_contiguous(memory_format=torch.channels_last) and stock.stride() == found.stride()
     torch.testing.assert_close(found, stock)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_a_sequential_joins_a_convolution_and_its_activation(mode):
+    convolution = nnzoo_fast.nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode)
+    both, x = nnzoo_fast.nn.Sequential(convolution, torch.nn.SiLU()), torch.randn(2, 3, 8, 7)
+    assert reached_by(both, x)[1][-1] == "silu"
+    with nnzoo_fast.backend("cpu" if _extension._C else None):
+        torch.testing.assert_close(both(x), torch.nn.functional.silu(convolution(x)))
+    convolution.register_forward_hook(lambda *_: None)
+    assert reached_by(both, x)[1][-1] == "none"

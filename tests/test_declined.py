@@ -140,7 +140,7 @@ def test_conv_remembers_what_its_caller_wrote(padding, batched):
     operation = sys.modules["nnzoo_fast.ops.conv"].operation
     operation.declined = declined.DeclinedCalls()
     torch.testing.assert_close(ops.conv(x, weight, padding=padding), expected)
-    assert operation.goes_to_stock((x, weight, None, 1, padding, 1, 1))
+    assert operation.goes_to_stock((x, weight, None, 1, padding, 1, 1, "none"))
     torch.testing.assert_close(ops.conv(x, weight, padding=padding), expected)
 
 

@@ -1,12 +1,13 @@
 // The activations that epilogues apply and backward passes differentiate.
 #pragma once
 
+#include "common/parallel.h"
 #include "common/vmath.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
 
-// The values are the order of ACTIVATIONS in nnzoo_fast/ops/linear/reference.py.
+// The values are the order of ACTIVATIONS in nnzoo_fast/activations.py.
 enum class Activation : int { none = 0, relu = 1, gelu = 2, gelu_tanh = 3, silu = 4, tanh = 5, sigmoid = 6 };
 
 // Whether the derivative is written in the pre-activation; the others use the output.
@@ -72,6 +73,34 @@ NNZOO_INLINE Vec<T> activation_derivative(Activation activation, Vec<T> v) {
       return v * (c(1) - v);
   }
   return c(1);
+}
+
+template <class T>
+void activate_all(Activation activation, T* values, std::int64_t count) {
+  for_each_vector<T>(count, [&](std::int64_t i, int lanes) {
+    activate(activation, Vec<T>::load(values + i, lanes)).store(values + i, lanes);
+  });
+}
+
+// out = grad * activation'(at), [M, N] with rows of grad `grad_stride` apart; `at`, contiguous as `out` is, holds what
+// activation_derivative reads.
+template <class T, class S, class G>
+void differentiate(Activation activation, std::int64_t M, std::int64_t N, const S* grad, std::int64_t grad_stride,
+                   const S* at, G* out, int threads) {
+  constexpr std::int64_t grain = 4096;  // values worth a thread
+  parallel_for(
+      M, threads,
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end; ++row) {
+          const std::int64_t start = row * N;
+          for_each_vector<T>(N, [&](std::int64_t column, int count) {
+            const Vec<T> derivative = activation_derivative(activation, Vec<T>::load(at + start + column, count));
+            const Vec<T> g = Vec<T>::load(grad + row * grad_stride + column, count);
+            (g * derivative).store(out + start + column, count);
+          });
+        }
+      },
+      1 + grain / (N > 0 ? N : 1));
 }
 
 }  // namespace NNZOO_ISA

@@ -1,4 +1,4 @@
-"""A `Linear` and the activation behind it as one kernel, where nobody could tell the difference."""
+"""A `Linear` or a convolution and the activation behind it as one kernel, where nobody could tell the difference."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.modules import module as hooks
 from torch.nn.utils import parametrize
 
+from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
 from nnzoo_fast.nn.linear import Linear
 from nnzoo_fast.nn.packed import PACKED
 
@@ -32,7 +33,7 @@ _LAYERS = {
 
 
 def activation_name(activation: Callable[[Tensor], Tensor]) -> str | None:
-    """The name that `ops.linear` has for this function or layer, or None."""
+    """The name that our operations have for this function or layer, or None."""
     if not isinstance(activation, torch.nn.Module):
         return _FUNCTIONS.get(activation)
     if not unobserved(activation):
@@ -51,17 +52,20 @@ def unobserved(layer: torch.nn.Module) -> bool:
     return not watched and "forward" not in layer.__dict__
 
 
-def is_plain_linear(layer: torch.nn.Module) -> bool:
-    """Whether `layer` is exactly our `Linear`, packed or parametrized, and calling it runs nothing else."""
-    if not isinstance(layer, Linear):
+_ACTIVATED = (Linear, PACKED[Linear], Conv1d, Conv2d, Conv3d)
+
+
+def can_activate(layer: torch.nn.Module) -> bool:
+    """Whether `layer` is exactly our `Linear`, packed or parametrized, or a convolution of ours, and calling it runs
+    nothing else."""
+    if not isinstance(layer, _ACTIVATED):
         return False
-    kind = parametrize.type_before_parametrizations(layer)
-    return kind in (Linear, PACKED[Linear]) and unobserved(layer)
+    return parametrize.type_before_parametrizations(layer) in _ACTIVATED and unobserved(layer)
 
 
 def activated(layer: torch.nn.Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
     """activation(layer(input))."""
-    if is_plain_linear(layer):
+    if can_activate(layer):
         name = activation_name(activation)
         if name is not None:
             return layer.activated(input, name)

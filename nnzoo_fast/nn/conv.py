@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import pad
 
+from nnzoo_fast import ops
 from nnzoo_fast.nn import functional
 from nnzoo_fast.nn.drop_in import drop_in
 
@@ -15,10 +16,19 @@ class _Conv:
     _function: Callable
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
+        input, padding = self._padded(input)
         return self._function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def activated(self, input: torch.Tensor, activation: str) -> torch.Tensor:
+        """activation(forward(input)) in one kernel; `activation` is a name that `ops.conv` knows."""
+        input, padding = self._padded(input)
+        return ops.conv(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, activation)
+
+    def _padded(self, input: torch.Tensor) -> tuple[torch.Tensor, int | str | tuple[int, ...]]:
+        """The input, and the zeros that it still lacks."""
+        if self.padding_mode == "zeros":
+            return input, self.padding
+        return pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
 
 
 @drop_in(torch.nn.Conv1d)

@@ -19,6 +19,7 @@ import torch
 from torch.compiler import is_compiling
 
 from nnzoo_fast import ops
+from nnzoo_fast.activations import activate_stock
 from nnzoo_fast.backends import requested
 from nnzoo_fast.front_door import EAGER, route
 from nnzoo_fast.nn.activated import unobserved
@@ -98,12 +99,14 @@ class Group:
         )
 
     def run(self, input: torch.Tensor, shortcut: torch.Tensor | None = None) -> torch.Tensor:
-        conv = self.conv
-        output = ops.conv(input, self.weight, self.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-        if shortcut is not None:
-            fits = shortcut.shape == output.shape and shortcut.dtype == output.dtype
-            output = output.add_(shortcut) if fits else output + shortcut
-        return output if self.relu is None else output.relu_()
+        conv, activation = self.conv, "none" if self.relu is None else "relu"
+        settings = conv.stride, conv.padding, conv.dilation, conv.groups
+        if shortcut is None:
+            return ops.conv(input, self.weight, self.bias, *settings, activation)
+        output = ops.conv(input, self.weight, self.bias, *settings)
+        fits = shortcut.shape == output.shape and shortcut.dtype == output.dtype
+        output = output.add_(shortcut) if fits else output + shortcut
+        return activate_stock(activation, output)
 
 
 def parameters_of(conv: torch.nn.Module, norm: torch.nn.Module) -> tuple[torch.Tensor | None, ...]:

@@ -1,8 +1,8 @@
-"""`Sequential`, which runs a `Linear` and the activation behind it as one kernel."""
+"""`Sequential`, which runs a `Linear` or a convolution and the activation behind it as one kernel."""
 
 import torch
 
-from nnzoo_fast.nn.activated import activation_name, is_plain_linear
+from nnzoo_fast.nn.activated import activation_name, can_activate
 from nnzoo_fast.nn.drop_in import drop_in
 
 
@@ -10,8 +10,8 @@ from nnzoo_fast.nn.drop_in import drop_in
 class Sequential(torch.nn.Sequential):
     """`torch.nn.Sequential`, in training and inference.
 
-    Nothing is stored or changed: at each call, a `Linear` of ours and a following ReLU, GELU, SiLU, Tanh or Sigmoid
-    become one, unless one of them is a subclass or has hooks.
+    Nothing is stored or changed: at each call, a `Linear` or convolution of ours and a following ReLU, GELU, SiLU,
+    Tanh or Sigmoid become one, unless one of them is a subclass or has hooks.
     """
 
     def forward(self, input):
@@ -24,7 +24,7 @@ class Sequential(torch.nn.Sequential):
 def step(layers: list[torch.nn.Module], position: int, input) -> tuple:
     """What the layer at `position`, or it and its activation, make of `input`, and the position of the next."""
     layer = layers[position]
-    if position + 1 < len(layers) and is_plain_linear(layer):
+    if position + 1 < len(layers) and can_activate(layer):
         name = activation_name(layers[position + 1])
         if name is not None:
             return layer.activated(input, name), position + 2

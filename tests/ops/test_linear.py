@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from nnzoo_fast import _extension, accelerate
+from nnzoo_fast.activations import ACTIVATIONS
 from nnzoo_fast.ops.linear import cpu, linear
-from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
+from nnzoo_fast.ops.linear.reference import reference
 from nnzoo_fast.spec import Error
 
 pytestmark = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")

@@ -8,10 +8,10 @@ import torch
 
 import nnzoo_fast
 from nnzoo_fast import _extension
+from nnzoo_fast.activations import ACTIVATIONS
 from nnzoo_fast.ops import linear
 from nnzoo_fast.ops.linear import cuda, cuda_plan
 from nnzoo_fast.ops.linear.cuda_plan import Kernel, kernel_for
-from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 from nnzoo_fast.spec import Error, allowed_error
 
 pytestmark = pytest.mark.skipif(_extension.load("_cuemu") is None, reason="needs the emulator (make build)")

@@ -5,7 +5,11 @@
 //   bias     [out_channels]                                   contiguous; null: none
 //   output   [batch, out_channels, oD, oH, oW]                any strides without overlap
 //
-//   output[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] * input[n, c, p * stride + k * dilation - padding]
+//   preactivation                                             as output, and with its strides: the argument of the
+//                                                             activation; null: not kept
+//
+//   output[n, o, p] = activation(bias[o] + sum over c, k of weight[o, c, k] *
+//                                                           input[n, c, p * stride + k * dilation - padding])
 //
 // with positions outside the input read as 0. Lower dimensions come with leading sizes of 1. `padding` is the one
 // before the first element; the one after the last follows from the output's size. All tensors have `dtype` (float32,
@@ -28,14 +32,16 @@ struct ConvForward {
   const void* weight;
   const void* bias;
   void* output;
+  void* preactivation;
   ConvShape shape;
   std::int64_t input_strides[5], output_strides[5];
+  int activation;  // the codes of common/activation.h
   DType dtype;
   int threads;
 };
 
 // Each of grad_input (any strides without overlap), grad_weight and grad_bias (contiguous) is null if it isn't wanted.
-// grad_output may have any strides.
+// grad_output, the gradient of the activation's argument, may have any strides.
 struct ConvBackward {
   const void* grad_output;
   const void* input;
@@ -68,7 +74,7 @@ NNZOO_KERNEL(conv_backward, ConvBackward)
 NNZOO_KERNEL(conv_grad_input, ConvGradInput)
 
 // The rung below it on the ladder: the im2col matrix of each image is written out, then multiplied. Channels-first,
-// contiguous input and output.
+// contiguous input and output; it keeps no pre-activation.
 NNZOO_KERNEL(conv_forward_im2col, ConvForward)
 
 }  // namespace nnzoo

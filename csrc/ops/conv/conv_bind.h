@@ -35,16 +35,19 @@ inline void copy_strides(const ConvStrides& from, std::int64_t (&to)[5]) {
 // What Python calls for a kernel: addresses of tensors (0: absent), numbers and strides.
 
 template <void (*kernel)(const ConvForward&)>
-void bound_forward(Address input, Address weight, Address bias, Address output, const ConvNumbers& shape,
-                   const ConvStrides& input_strides, const ConvStrides& output_strides, int dtype, int threads) {
+void bound_forward(Address input, Address weight, Address bias, Address output, Address preactivation,
+                   const ConvNumbers& shape, const ConvStrides& input_strides, const ConvStrides& output_strides,
+                   int activation, int dtype, int threads) {
   ConvForward args{};
   args.input = pointer<const void>(input);
   args.weight = pointer<const void>(weight);
   args.bias = pointer<const void>(bias);
   args.output = pointer<void>(output);
+  args.preactivation = pointer<void>(preactivation);
   args.shape = shape_of(shape);
   copy_strides(input_strides, args.input_strides);
   copy_strides(output_strides, args.output_strides);
+  args.activation = activation;
   args.dtype = static_cast<DType>(dtype);
   args.threads = usable_threads(threads);
   py::gil_scoped_release release;

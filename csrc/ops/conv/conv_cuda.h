@@ -34,17 +34,20 @@ void conv_lay(const ConvLayout& args, void* stream);
 
 // Forward: `image` is the input, `weight` [groups, out_channels / groups, taps, units * unit], `result` the output.
 // Back: `image` is the output's gradient, `weight` [groups, in_channels / groups, taps, units * unit], `result` the
-// gradient of the input. `image_strides`: batch and space. `bias` may be null.
+// gradient of the input. `image_strides`: batch and space. `bias` may be null. `before` receives the argument of the
+// activation, a code of common/activation.cuh, with the strides of the result; it may be null.
 struct ConvProduct {
   const void* image;
   const void* weight;
   const void* bias;
   void* result;
+  void* before;
   ConvShape shape;
   std::int64_t units, unit;
   std::int64_t image_strides[4];
   std::int64_t result_strides[5];
   bool back;
+  int activation;
   DType dtype;
 };
 void conv_product(const ConvProduct& args, bool allow_tf32, void* stream);
@@ -56,10 +59,12 @@ struct ConvDirect {
   const void* weight;
   const void* bias;
   void* result;
+  void* before;
   ConvShape shape;
   std::int64_t units;
   std::int64_t image_strides[5], result_strides[5];
   bool back;
+  int activation;
   DType dtype;
 };
 bool conv_direct_fits(const ConvDirect& args);
@@ -105,9 +110,11 @@ struct ConvDepthwise {
   const void* weight;
   const void* bias;
   void* result;
+  void* before;
   ConvShape shape;
   std::int64_t image_strides[5], result_strides[5];
   bool back;
+  int activation;
   DType dtype;
 };
 

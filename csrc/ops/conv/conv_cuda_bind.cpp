@@ -31,17 +31,19 @@ ConvShape shape_of(const ShapeNumbers& n) {
   return shape;
 }
 
-void forward(bool tiled, Address input, Address weight, Address bias, Address output, const ShapeNumbers& shape,
-             const Numbers<5>& input_strides, const Numbers<5>& output_strides, int dtype, bool allow_tf32,
-             Address stream) {
+void forward(bool tiled, Address input, Address weight, Address bias, Address output, Address preactivation,
+             const ShapeNumbers& shape, const Numbers<5>& input_strides, const Numbers<5>& output_strides,
+             int activation, int dtype, bool allow_tf32, Address stream) {
   ConvForward args{};
   args.input = pointer<const void>(input);
   args.weight = pointer<const void>(weight);
   args.bias = pointer<const void>(bias);
   args.output = pointer<void>(output);
+  args.preactivation = pointer<void>(preactivation);
   args.shape = shape_of(shape);
   copy(input_strides.data(), args.input_strides);
   copy(output_strides.data(), args.output_strides);
+  args.activation = activation;
   args.dtype = static_cast<DType>(dtype);
   py::gil_scoped_release release;
   if (tiled) return cuda::conv_forward_tiled(args, allow_tf32, pointer<void>(stream));
@@ -83,20 +85,22 @@ void lay(Address from, Address to, const Numbers<7>& sizes, const Numbers<6>& fr
 }
 
 // `units`: of a group, and the elements of one.
-void product(Address image, Address weight, Address bias, Address result, const ShapeNumbers& shape,
+void product(Address image, Address weight, Address bias, Address result, Address before, const ShapeNumbers& shape,
              const Numbers<2>& units, const Numbers<4>& image_strides, const Numbers<5>& result_strides, bool back,
-             int dtype, bool allow_tf32, Address stream) {
+             int activation, int dtype, bool allow_tf32, Address stream) {
   cuda::ConvProduct args{};
   args.image = pointer<const void>(image);
   args.weight = pointer<const void>(weight);
   args.bias = pointer<const void>(bias);
   args.result = pointer<void>(result);
+  args.before = pointer<void>(before);
   args.shape = shape_of(shape);
   args.units = units[0];
   args.unit = units[1];
   copy(image_strides.data(), args.image_strides);
   copy(result_strides.data(), args.result_strides);
   args.back = back;
+  args.activation = activation;
   args.dtype = static_cast<DType>(dtype);
   py::gil_scoped_release release;
   cuda::conv_product(args, allow_tf32, pointer<void>(stream));
@@ -138,48 +142,53 @@ void depthwise_weight(Address grad, Address image, Address partial, const ShapeN
   cuda::conv_depthwise_weight(args, pointer<void>(stream));
 }
 
-cuda::ConvDirect direct_of(Address image, Address weight, Address bias, Address result, const ShapeNumbers& shape,
-                           std::int64_t units, const Numbers<5>& image_strides, const Numbers<5>& result_strides,
-                           bool back, int dtype) {
+cuda::ConvDirect direct_of(Address image, Address weight, Address bias, Address result, Address before,
+                           const ShapeNumbers& shape, std::int64_t units, const Numbers<5>& image_strides,
+                           const Numbers<5>& result_strides, bool back, int activation, int dtype) {
   cuda::ConvDirect args{};
   args.image = pointer<const void>(image);
   args.weight = pointer<const void>(weight);
   args.bias = pointer<const void>(bias);
   args.result = pointer<void>(result);
+  args.before = pointer<void>(before);
   args.shape = shape_of(shape);
   args.units = units;
   copy(image_strides.data(), args.image_strides);
   copy(result_strides.data(), args.result_strides);
   args.back = back;
+  args.activation = activation;
   args.dtype = static_cast<DType>(dtype);
   return args;
 }
 
-void direct(Address image, Address weight, Address bias, Address result, const ShapeNumbers& shape, std::int64_t units,
-            const Numbers<5>& image_strides, const Numbers<5>& result_strides, bool back, int dtype, bool allow_tf32,
-            Address stream) {
-  const auto args = direct_of(image, weight, bias, result, shape, units, image_strides, result_strides, back, dtype);
+void direct(Address image, Address weight, Address bias, Address result, Address before, const ShapeNumbers& shape,
+            std::int64_t units, const Numbers<5>& image_strides, const Numbers<5>& result_strides, bool back,
+            int activation, int dtype, bool allow_tf32, Address stream) {
+  const auto args = direct_of(image, weight, bias, result, before, shape, units, image_strides, result_strides, back,
+                              activation, dtype);
   py::gil_scoped_release release;
   cuda::conv_direct(args, allow_tf32, pointer<void>(stream));
 }
 
 bool direct_fits(const ShapeNumbers& shape, bool back, int dtype) {
-  return cuda::conv_direct_fits(direct_of(0, 0, 0, 0, shape, 0, {}, {}, back, dtype));
+  return cuda::conv_direct_fits(direct_of(0, 0, 0, 0, 0, shape, 0, {}, {}, back, 0, dtype));
 }
 
 template <void (*kernel)(const cuda::ConvDepthwise&, void*)>
-void depthwise(Address image, Address weight, Address bias, Address result, const ShapeNumbers& shape,
-               const Numbers<5>& image_strides, const Numbers<5>& result_strides, bool back, int dtype,
+void depthwise(Address image, Address weight, Address bias, Address result, Address before, const ShapeNumbers& shape,
+               const Numbers<5>& image_strides, const Numbers<5>& result_strides, bool back, int activation, int dtype,
                Address stream) {
   cuda::ConvDepthwise args{};
   args.image = pointer<const void>(image);
   args.weight = pointer<const void>(weight);
   args.bias = pointer<const void>(bias);
   args.result = pointer<void>(result);
+  args.before = pointer<void>(before);
   args.shape = shape_of(shape);
   copy(image_strides.data(), args.image_strides);
   copy(result_strides.data(), args.result_strides);
   args.back = back;
+  args.activation = activation;
   args.dtype = static_cast<DType>(dtype);
   py::gil_scoped_release release;
   kernel(args, pointer<void>(stream));

@@ -76,6 +76,7 @@ void depthwise_forward(const ConvForward& args) {
   const std::int64_t length = span_of(grid, row_pitch, depth_pitch);
   const ImageTensor<S> input = image_tensor<S>(args.input, args.input_strides);
   const std::int64_t* const stride = args.output_strides;
+  const Activation activation = static_cast<Activation>(args.activation);
   if (length == 0) return;
   parallel_for(s.batch * s.in_channels, args.threads, [&](std::int64_t begin, std::int64_t end) {
     Scratch scratch;
@@ -90,9 +91,19 @@ void depthwise_forward(const ConvForward& args) {
       for (std::int64_t o = channel * multiplier; o < (channel + 1) * multiplier; ++o) {
         convert(static_cast<const S*>(args.weight) + o * taps, taps, weight);
         correlate(plane, offset, weight, taps, length, sums);
-        const T bias = args.bias ? T(to_float(static_cast<const S*>(args.bias)[o])) : T(0);
-        store_pixels(sums, grid, row_pitch, depth_pitch, bias, stride + 2,
-                     static_cast<S*>(args.output) + image * stride[0] + o * stride[1]);
+        T bias = args.bias ? T(to_float(static_cast<const S*>(args.bias)[o])) : T(0);
+        const auto store = [&](void* tensor) {
+          store_pixels(sums, grid, row_pitch, depth_pitch, bias, stride + 2,
+                       static_cast<S*>(tensor) + image * stride[0] + o * stride[1]);
+        };
+        if (args.preactivation) store(args.preactivation);
+        if (activation != Activation::none) {
+          for_each_vector<T>(length, [&](std::int64_t v, int count) {
+            activate(activation, Vec<T>::load(sums + v, count) + Vec<T>::set(bias)).store(sums + v, count);
+          });
+          bias = T(0);
+        }
+        store(args.output);
       }
     }
   });

@@ -66,7 +66,8 @@ void launch_packs(const ConvDepthwise& args, void* stream) {
   const auto run = [&](auto width) {
     launch<depthwise_packs_kernel<T, decltype(width)::value>>(
         checked_blocks(blocks), kProductThreads, 0, stream, call, static_cast<const T*>(args.image),
-        static_cast<const T*>(args.weight), static_cast<const T*>(args.bias), static_cast<T*>(args.result));
+        static_cast<const T*>(args.weight), static_cast<const T*>(args.bias),
+        OutputImage<T>(args.result, args.before, args.activation));
   };
   const bool dense = args.shape.stride[2] == 1 && args.shape.dilation[2] == 1;
   switch (dense ? args.shape.kernel[2] : 0) {
@@ -98,10 +99,10 @@ void conv_depthwise_planes(const ConvDepthwise& args, void* stream) {
     const std::int64_t blocks = std::int64_t{call.column_tiles} * call.row_tiles * call.windows.count[0] *
                                 call.channel_tiles * call.batch * call.windows.class_count();
     if (blocks == 0) return;
-    launch<depthwise_planes_kernel<T>>(checked_blocks(blocks), kProductThreads,
-                                       call.planes * call.region() * sizeof(Accumulator<T>), stream, call,
-                                       static_cast<const T*>(args.image), static_cast<const T*>(args.weight),
-                                       static_cast<const T*>(args.bias), static_cast<T*>(args.result));
+    launch<depthwise_planes_kernel<T>>(
+        checked_blocks(blocks), kProductThreads, call.planes * call.region() * sizeof(Accumulator<T>), stream, call,
+        static_cast<const T*>(args.image), static_cast<const T*>(args.weight), static_cast<const T*>(args.bias),
+        OutputImage<T>(args.result, args.before, args.activation));
   });
 }
 

@@ -76,7 +76,7 @@ __device__ void add_dense_line(PackSums<T> (&sums)[kStrip], const DepthwisePacks
 // `width`: of dense lines, 0 for any.
 template <class T, int width>
 __global__ void __launch_bounds__(kProductThreads, 2)
-    depthwise_packs_kernel(DepthwisePacks call, const T* image, const T* weight, const T* bias, T* result) {
+    depthwise_packs_kernel(DepthwisePacks call, const T* image, const T* weight, const T* bias, OutputImage<T> result) {
   constexpr int kPack = kPackSize<T>;
   __shared__ WindowClass windows;
   unsigned index = blockIdx.x;
@@ -125,15 +125,13 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   const int depth = window[0] * call.windows.out_step[0] + windows.out_begin[0];
   const int height = window[1] * call.windows.out_step[1] + windows.out_begin[1];
   if (depth >= call.windows.result[0] || height >= call.windows.result[1]) return;
-  result += n * call.result_strides[0] + depth * call.result_strides[1] + height * call.result_strides[2] + channel;
+  const std::int64_t row =
+      n * call.result_strides[0] + depth * call.result_strides[1] + height * call.result_strides[2] + channel;
 #pragma unroll
   for (int s = 0; s < kStrip; ++s) {
     const int place = (window[2] + s) * call.windows.out_step[2] + windows.out_begin[2];
     if (window[2] + s >= call.windows.count[2] || place >= call.windows.result[2]) continue;
-    Pack<T, kPack> pack;
-#pragma unroll
-    for (int i = 0; i < kPack; ++i) pack.values[i] = narrow<T>(sums[s][i]);
-    *reinterpret_cast<Pack<T, kPack>*>(result + place * call.result_strides[3]) = pack;
+    result.put_pack(row + place * call.result_strides[3], sums[s]);
   }
 }
 

@@ -36,7 +36,8 @@ struct DepthwisePlanes {
 
 template <class T>
 __global__ void __launch_bounds__(kProductThreads, 3)
-    depthwise_planes_kernel(DepthwisePlanes call, const T* image, const T* weight, const T* bias, T* result) {
+    depthwise_planes_kernel(DepthwisePlanes call, const T* image, const T* weight, const T* bias,
+                            OutputImage<T> result) {
   using A = Accumulator<T>;
   __shared__ WindowClass windows;
   const Windows& all = call.windows;
@@ -112,8 +113,7 @@ __global__ void __launch_bounds__(kProductThreads, 3)
   for (int r = 0; r < kRowsOfThread; ++r) {
     const int row = first_row + line + r * call.lines;
     place[1] = row * all.out_step[1] + windows.out_begin[1];
-    if (row < all.count[1] && place[1] < all.result[1])
-      result[call.result_strides.at(n, channel, place)] = narrow<T>(sums[r]);
+    if (row < all.count[1] && place[1] < all.result[1]) result(call.result_strides.at(n, channel, place), sums[r]);
   }
 }
 

@@ -54,10 +54,10 @@ struct DirectTile {
   }
 };
 
-template <class Tile, class Epilogue>
+template <class Tile>
 __global__ void __launch_bounds__(kProductThreads, Tile::kBlocks)
-    direct_kernel(Direct call, const typename Tile::T* image, const typename Tile::T* weight, Epilogue epilogue,
-                  ResultImage<typename Tile::T> result) {
+    direct_kernel(Direct call, const typename Tile::T* image, const typename Tile::T* weight,
+                  const typename Tile::T* bias, ResultImage<typename Tile::T> result) {
   using T = typename Tile::T;
   constexpr int kPack = kPackSize<T>;
   __shared__ WindowClass windows;
@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(kProductThreads, Tile::kBlocks)
   cp_async_wait<0>();
   __syncthreads();
   finish<Tile>(
-      sums, region, epilogue, result, call.windows, windows, [&](int row) { return call.window(n, first, row); }, group,
+      sums, region, bias, result, call.windows, windows, [&](int row) { return call.window(n, first, row); }, group,
       first_column, call.columns);
 }
 

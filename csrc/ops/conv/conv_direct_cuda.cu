@@ -57,11 +57,11 @@ void launch_direct(Direct call, const ConvDirect& args, void* stream) {
   if (blocks == 0) return;
   if (blocks >= std::int64_t{1} << 31) throw std::runtime_error("conv: more tiles than a grid has blocks");
   call.column_tiles = static_cast<unsigned>(ceil_div(call.columns, Tile::kColumns));
-  const ResultImage<T> result(args.result, args.result_strides, call.columns, call.windows, true);
-  launch<direct_kernel<Tile, AddBias<T>>>(static_cast<unsigned>(blocks), kProductThreads, Tile::shared_bytes(call),
-                                          stream, call, static_cast<const T*>(args.image),
-                                          static_cast<const T*>(args.weight),
-                                          AddBias<T>{static_cast<const T*>(args.bias)}, result);
+  const ResultImage<T> result(OutputImage<T>(args.result, args.before, args.activation), args.result_strides,
+                              call.columns, call.windows, true);
+  launch<direct_kernel<Tile>>(static_cast<unsigned>(blocks), kProductThreads, Tile::shared_bytes(call), stream, call,
+                              static_cast<const T*>(args.image), static_cast<const T*>(args.weight),
+                              static_cast<const T*>(args.bias), result);
 }
 
 template <class Math>

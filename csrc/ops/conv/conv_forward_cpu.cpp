@@ -1,3 +1,4 @@
+#include "common/activated_store.h"
 #include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_operands.h"
 
@@ -33,8 +34,14 @@ bool pointwise_channels_last(const ConvForward& args, const PlaneShape& planes) 
     const Strided<S> input{static_cast<const S*>(args.input) + g * in, from, 1};
     const Strided<S> weight{static_cast<const S*>(args.weight) + g * out * in, in, 1};
     const S* const bias = args.bias ? static_cast<const S*>(args.bias) + g * out : nullptr;
-    const Store<T, S> output{static_cast<S*>(args.output) + g * out, to, false, bias};
-    gemm<T>(pixels, out, in, input, weight, output, args.threads);
+    const Store<T, S> output{static_cast<S*>(args.output) + g * out, to};
+    const Activation activation = static_cast<Activation>(args.activation);
+    if (activation == Activation::none) {
+      gemm<T>(pixels, out, in, input, weight, Store<T, S>{output.c, to, false, bias}, args.threads);
+    } else {
+      S* const kept = args.preactivation ? static_cast<S*>(args.preactivation) + g * out : nullptr;
+      gemm<T>(pixels, out, in, input, weight, ActivatedStore<T, S>{bias, output, kept, activation}, args.threads);
+    }
   }
   return true;
 }
@@ -63,10 +70,19 @@ void forward(const ConvForward& args) {
     const auto multiply = [&](const auto& columns, std::int64_t each, const ColumnLayout& layout) {
       const auto problem = [&](std::int64_t g) {
         const S* const bias = args.bias ? static_cast<const S*>(args.bias) + g * out : nullptr;
-        S* const output = static_cast<S*>(args.output) + image * stride[0] + g * out * stride[1];
-        return GemmProblem{
-            Strided<S>{static_cast<const S*>(args.weight) + g * out * depth, depth, 1}, columns(g * in),
-            ImageStore<T, S>{output, stride[0], stride[1], {stride[2], stride[3], stride[4]}, grid, layout, bias}};
+        const std::int64_t first = image * stride[0] + g * out * stride[1];
+        S* const kept = args.preactivation ? static_cast<S*>(args.preactivation) + first : nullptr;
+        const ImageStore<T, S> store{static_cast<S*>(args.output) + first,
+                                     stride[0],
+                                     stride[1],
+                                     {stride[2], stride[3], stride[4]},
+                                     grid,
+                                     layout,
+                                     bias,
+                                     kept,
+                                     static_cast<Activation>(args.activation)};
+        return GemmProblem{Strided<S>{static_cast<const S*>(args.weight) + g * out * depth, depth, 1}, columns(g * in),
+                           store};
       };
       gemm_batched<T>(s.groups, out, images * each, depth, problem, args.threads);
     };

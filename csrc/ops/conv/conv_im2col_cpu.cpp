@@ -1,4 +1,5 @@
 // The taught variant: im2col, then one plain product per image and group.
+#include "common/activation.h"
 #include "common/gemm.h"
 #include "ops/conv/conv.h"
 
@@ -34,14 +35,15 @@ void im2col(const ConvShape& s, const S* input, std::int64_t channels, S* column
 
 template <class T, class S>
 struct RowBiasStore {
-  static constexpr bool from_registers = true;
+  static constexpr bool from_registers = false;
   Store<T, S> output;
   const S* bias;
+  Activation activation;
 
   Partial<T> partial() const { return output.partial(); }
   NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const {
     if (bias) sum += Vec<T>::set(to_float(bias[row]));
-    output(row, column, count, sum);
+    output(row, column, count, activate(activation, sum));
   }
 };
 
@@ -64,7 +66,10 @@ void conv_forward_im2col(const ConvForward& args) {
       im2col(s, static_cast<const S*>(args.input) + i * in * image, in, columns, args.threads);
       gemm<T>(out, pixels, depth, Strided<S>{static_cast<const S*>(args.weight) + g * out * depth, depth, 1},
               Strided<S>{columns, 1, pixels},
-              RowBiasStore<T, S>{{static_cast<S*>(args.output) + i * out * pixels, pixels}, bias}, args.threads);
+              RowBiasStore<T, S>{{static_cast<S*>(args.output) + i * out * pixels, pixels},
+                                 bias,
+                                 static_cast<Activation>(args.activation)},
+              args.threads);
     }
   });
 }

@@ -62,7 +62,7 @@ __device__ void for_each_place(const std::int64_t (&size)[3], Visit visit) {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     naive_forward_kernel(ConvShape shape, const T* input, ImageStrides input_strides, const T* weight, const T* bias,
-                         T* output, ImageStrides output_strides) {
+                         OutputImage<T> output, ImageStrides output_strides) {
   unsigned outer;
   std::int64_t pixel[3];
   if (!own_place(shape.output, outer, pixel)) return;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads)
     });
     sum += of_channel;
   }
-  output[output_strides.at(n, o, pixel)] = narrow<T>(sum);
+  output(output_strides.at(n, o, pixel), sum);
 }
 
 template <class T>
@@ -165,10 +165,10 @@ void conv_forward_naive(const ConvForward& args, void* stream) {
   if (blocks == 0) return;
   dispatch_dtype(args.dtype, [&](auto element) {
     using T = decltype(element);
-    launch<naive_forward_kernel<T>>(blocks, kThreads, 0, stream, shape, static_cast<const T*>(args.input),
-                                    ImageStrides(args.input_strides), static_cast<const T*>(args.weight),
-                                    static_cast<const T*>(args.bias), static_cast<T*>(args.output),
-                                    ImageStrides(args.output_strides));
+    launch<naive_forward_kernel<T>>(
+        blocks, kThreads, 0, stream, shape, static_cast<const T*>(args.input), ImageStrides(args.input_strides),
+        static_cast<const T*>(args.weight), static_cast<const T*>(args.bias),
+        OutputImage<T>(args.output, args.preactivation, args.activation), ImageStrides(args.output_strides));
   });
 }
 

@@ -1,6 +1,7 @@
 // Shifted planes as operands of the GEMM core, and the epilogue that writes its tiles to images.
 #pragma once
 
+#include "common/activation.h"
 #include "ops/conv/conv_planes.h"
 
 namespace nnzoo {
@@ -192,7 +193,8 @@ bool reads_in_place(const PlaneRuns<S>& planes, std::int64_t rows, std::int64_t 
          (depth <= depth_block<F>(depth) || fits_whole_depth<F>(rows, depth));
 }
 
-// Writes C[channel, column] to a tensor, with a bias per channel. Columns between two rows of pixels hold nothing.
+// Writes C[channel, column] to a tensor, with a bias per channel, through an activation whose argument goes to `kept`,
+// if that is wanted: another tensor with the same strides. Columns between two rows of pixels hold nothing.
 template <class T, class S>
 struct ImageStore {
   static constexpr bool from_registers = false, takes_tiles = true;
@@ -202,10 +204,26 @@ struct ImageStore {
   PixelGrid grid;
   ColumnLayout layout;
   const S* bias;
+  S* kept = nullptr;
+  Activation activation = Activation::none;
 
   Partial<T> partial() const { return {nullptr, 0}; }
 
   void tile(const TilePlace& place, const T* sums, int stride) const {
+    if (activation == Activation::none) return write(place, sums, stride, bias, data);
+    alignas(64) T values[Tile<T>::rows * Tile<T>::columns];
+    for (int i = 0; i < place.rows; ++i) {
+      const Vec<T> shift = Vec<T>::set(bias_of(bias, place.row + i));
+      for (int j = 0; j < place.columns; j += Vec<T>::width)
+        (Vec<T>::load(sums + i * stride + j) + shift).store(values + i * stride + j);
+    }
+    if (kept) write(place, values, stride, nullptr, kept);
+    for (int i = 0; i < place.rows; ++i) activate_all(activation, values + i * stride, place.columns);
+    write(place, values, stride, nullptr, data);
+  }
+
+ private:
+  void write(const TilePlace& place, const T* sums, int stride, const S* bias, S* tensor) const {
     // Rows that adjoin, in the product and in memory, are one.
     const bool adjoin = layout.pitch == grid.width && pixel_stride[2] == 1 &&
                         (grid.height == 1 || pixel_stride[1] == grid.width) &&
@@ -215,23 +233,23 @@ struct ImageStore {
     rows.pitch = pitch;
     for_each_pixel_run(rows, width, place.column, place.columns, [&](const PixelRun& run) {
       const std::int64_t d = run.row / grid.height, h = run.row % grid.height;
-      S* const first = data + run.image * image_stride + place.row * channel_stride + d * pixel_stride[0] +
+      S* const first = tensor + run.image * image_stride + place.row * channel_stride + d * pixel_stride[0] +
                        h * pixel_stride[1] + run.w * pixel_stride[2];
       if (pixel_stride[2] == 1) {
-        store_rows(sums + run.lane, stride, place, run.count, first);
+        store_rows(sums + run.lane, stride, place, run.count, bias, first);
       } else {
-        store_pixels(sums + run.lane, stride, place, run.count, first);
+        store_pixels(sums + run.lane, stride, place, run.count, bias, first);
       }
     });
   }
 
- private:
-  T bias_of(std::int64_t channel) const { return bias ? T(to_float(bias[channel])) : T(0); }
+  static T bias_of(const S* bias, std::int64_t channel) { return bias ? T(to_float(bias[channel])) : T(0); }
 
   // Pixels next to each other in memory.
-  NNZOO_INLINE void store_rows(const T* sums, int stride, const TilePlace& place, int count, S* to) const {
+  NNZOO_INLINE void store_rows(const T* sums, int stride, const TilePlace& place, int count, const S* bias,
+                               S* to) const {
     for (int i = 0; i < place.rows; ++i) {
-      const Vec<T> shift = Vec<T>::set(bias_of(place.row + i));
+      const Vec<T> shift = Vec<T>::set(bias_of(bias, place.row + i));
       for_each_vector<T>(count, [&](std::int64_t j, int lanes) {
         (Vec<T>::load(sums + i * stride + j, lanes) + shift).store(to + i * channel_stride + j, lanes);
       });
@@ -239,9 +257,10 @@ struct ImageStore {
   }
 
   // Channels next to each other, or nothing is.
-  NNZOO_INLINE void store_pixels(const T* sums, int stride, const TilePlace& place, int count, S* to) const {
+  NNZOO_INLINE void store_pixels(const T* sums, int stride, const TilePlace& place, int count, const S* bias,
+                                 S* to) const {
     T shift[Tile<T>::rows];
-    for (int i = 0; i < place.rows; ++i) shift[i] = bias_of(place.row + i);
+    for (int i = 0; i < place.rows; ++i) shift[i] = bias_of(bias, place.row + i);
     for (int j = 0; j < count; ++j) {
       S* const pixel = to + j * pixel_stride[2];
       for (int i = 0; i < place.rows; ++i) pixel[i * channel_stride] = from_float<S>(sums[i * stride + j] + shift[i]);

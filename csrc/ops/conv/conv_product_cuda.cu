@@ -20,11 +20,11 @@ void launch_product(Product product, const ConvProduct& args, void* stream) {
   if (blocks >= std::int64_t{1} << 31) throw std::runtime_error("conv: more tiles than a grid has blocks");
   product.row_tiles = static_cast<unsigned>(ceil_div<std::int64_t>(product.windows.rows(), Tile::kRows));
   product.column_tiles = static_cast<unsigned>(ceil_div(product.columns, Tile::kColumns));
-  const ResultImage<T> result(args.result, args.result_strides, product.columns, product.windows, false);
-  launch<product_kernel<Tile, AddBias<T>>>(static_cast<unsigned>(blocks), kProductThreads, Tile::shared_bytes(), stream,
-                                           product, static_cast<const T*>(args.image),
-                                           static_cast<const T*>(args.weight),
-                                           AddBias<T>{static_cast<const T*>(args.bias)}, result);
+  const ResultImage<T> result(OutputImage<T>(args.result, args.before, args.activation), args.result_strides,
+                              product.columns, product.windows, false);
+  launch<product_kernel<Tile>>(static_cast<unsigned>(blocks), kProductThreads, Tile::shared_bytes(), stream, product,
+                               static_cast<const T*>(args.image), static_cast<const T*>(args.weight),
+                               static_cast<const T*>(args.bias), result);
 }
 
 // Wide tiles halve what the second-level cache is asked for, where there are enough of them.

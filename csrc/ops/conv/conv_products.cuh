@@ -164,10 +164,10 @@ struct ProductCopies {
   }
 };
 
-template <class Tile, class Epilogue>
+template <class Tile>
 __global__ void __launch_bounds__(kProductThreads, Tile::kBlocks)
-    product_kernel(Product product, const typename Tile::T* image, const typename Tile::T* weight, Epilogue epilogue,
-                   ResultImage<typename Tile::T> result) {
+    product_kernel(Product product, const typename Tile::T* image, const typename Tile::T* weight,
+                   const typename Tile::T* bias, ResultImage<typename Tile::T> result) {
   using T = typename Tile::T;
   __shared__ WindowClass windows;
   __shared__ __align__(16) unsigned char start_bytes[Tile::kRows * sizeof(WindowStart)];
@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(kProductThreads, Tile::kBlocks)
   __syncthreads();
 
   finish<Tile>(
-      sums, shared, epilogue, result, product.windows, windows,
+      sums, shared, bias, result, product.windows, windows,
       [&](int row) { return product.windows.find(first_row, row); }, group, first_column, product.columns);
 }
 

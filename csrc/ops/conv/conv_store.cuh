@@ -12,17 +12,18 @@ enum class Store : int { channels = 0, places = 1, single = 2 };
 
 template <class T>
 struct ResultImage {
-  T* data;
+  OutputImage<T> output;
   ImageStrides strides;
   Store store;
 
   // `channels`: of a group. `in_lines`: the windows of a tile are neighbours in a line of the image only, else in all
   // of it; that counts where the result of a window is its neighbour's neighbour too.
-  ResultImage(void* data_, const std::int64_t (&strides_)[5], std::int64_t channels, const Windows& windows,
-              bool in_lines)
-      : data(static_cast<T*>(data_)), strides(strides_), store(Store::single) {
+  ResultImage(const OutputImage<T>& output_, const std::int64_t (&strides_)[5], std::int64_t channels,
+              const Windows& windows, bool in_lines)
+      : output(output_), strides(strides_), store(Store::single) {
     constexpr int kPack = kPackSize<T>;
-    const bool aligned = reinterpret_cast<std::uintptr_t>(data_) % 16 == 0 && strides_[0] % kPack == 0;
+    const auto address = [](const T* image) { return reinterpret_cast<std::uintptr_t>(image); };
+    const bool aligned = (address(output.image) | address(output.before)) % 16 == 0 && strides_[0] % kPack == 0;
     const bool pixels = strides_[2] % kPack == 0 && strides_[3] % kPack == 0 && strides_[4] % kPack == 0;
     if (aligned && pixels && strides_[1] == 1 && channels % kPack == 0) store = Store::channels;
     const bool single_steps = windows.out_step[0] * windows.out_step[1] * windows.out_step[2] == 1;
@@ -52,9 +53,9 @@ struct ResultTile {
     return tile[along_channels ? row * (columns + kPack) + column : column * (rows + kPack) + row];
   }
 
-  // The element of the image in which the sum of a window lies, channel 0; null if there is none.
-  static __device__ T* target(const ResultImage<T>& image, const Windows& windows, const WindowClass& of_class,
-                              const Window& window) {
+  // Where in the image the sum of a window lies, channel 0; negative if nowhere.
+  static __device__ std::int64_t target(const ResultImage<T>& image, const Windows& windows,
+                                        const WindowClass& of_class, const Window& window) {
     bool inside = window.image < windows.batch;
     int place[3];
 #pragma unroll
@@ -62,7 +63,7 @@ struct ResultTile {
       place[d] = window.at[d] * windows.out_step[d] + of_class.out_begin[d];
       inside = inside && window.at[d] < windows.count[d] && place[d] < windows.result[d];
     }
-    return inside ? image.data + image.strides.at(window.image, 0, place) : nullptr;
+    return inside ? image.strides.at(window.image, 0, place) : -1;
   }
 
   // `window_of(row)`: the window whose sum row `row` of the tile is.
@@ -74,8 +75,8 @@ struct ResultTile {
       const int column = threadIdx.x % kPacks * kPack;
       if (column >= columns_left) return;
       for (int row = threadIdx.x / kPacks; row < rows; row += kProductThreads / kPacks) {
-        T* const to = target(image, windows, of_class, window_of(row));
-        if (to) copy<kPack>(to + first_channel + column, &at(row, column));
+        const std::int64_t to = target(image, windows, of_class, window_of(row));
+        if (to >= 0) put<kPack>(image.output, to + first_channel + column, &at(row, column));
       }
     } else if (image.store == Store::places) {
       store_places<kPack>(image, windows, of_class, window_of, first_channel, columns_left);
@@ -89,39 +90,37 @@ struct ResultTile {
                                WindowOf window_of, std::int64_t first_channel, int columns_left) const {
     constexpr int kAcross = rows / width;
     const int row = threadIdx.x % kAcross * width;
-    T* const to = target(image, windows, of_class, window_of(row));
-    if (!to) return;
+    const std::int64_t to = target(image, windows, of_class, window_of(row));
+    if (to < 0) return;
     for (int column = threadIdx.x / kAcross; column < columns_left; column += kProductThreads / kAcross)
-      copy<width>(to + (first_channel + column) * image.strides.of[1], &at(row, column));
+      put<width>(image.output, to + (first_channel + column) * image.strides.of[1], &at(row, column));
   }
 
   template <int width>
-  static __device__ void copy(T* to, const T* from) {
-    *reinterpret_cast<Pack<T, width>*>(to) = *reinterpret_cast<const Pack<T, width>*>(from);
+  static __device__ void put(const OutputImage<T>& output, std::int64_t to, const T* from) {
+    const auto pack = *reinterpret_cast<const Pack<T, width>*>(from);
+    Accumulator<T> values[width];
+#pragma unroll
+    for (int i = 0; i < width; ++i) values[i] = widen(pack.values[i]);
+    output.put_pack(to, values);
   }
 };
 
-// Adds the bias of a column, if there is one. An activation would be one more such functor.
-template <class T>
-struct AddBias {
-  const T* bias;
-
-  __device__ Accumulator<T> load(std::int64_t channel) const { return bias ? widen(bias[channel]) : Accumulator<T>(0); }
-  __device__ Accumulator<T> operator()(Accumulator<T> sum, Accumulator<T> loaded) const { return sum + loaded; }
-};
-
-// Brings a block's sums through the epilogue into the image. `shared` is no longer used otherwise.
-template <class Tile, class T, class Epilogue, class WindowOf>
-__device__ void finish(const typename Tile::Sums& sums, T* shared, const Epilogue& epilogue,
-                       const ResultImage<T>& result, const Windows& windows, const WindowClass& of_class,
-                       WindowOf window_of, std::int64_t group, std::int64_t first_column, int columns) {
+// Adds the bias of a column, if there is one, to a block's sums and writes them to the image. `shared` is no longer
+// used otherwise. The argument of an activation is rounded, as stock torch rounds it.
+template <class Tile, class T, class WindowOf>
+__device__ void finish(const typename Tile::Sums& sums, T* shared, const T* bias, const ResultImage<T>& result,
+                       const Windows& windows, const WindowClass& of_class, WindowOf window_of, std::int64_t group,
+                       std::int64_t first_column, int columns) {
   const ResultTile<T, Tile::kRows, Tile::kColumns> tile{shared, result.along_channels()};
   const std::int64_t first_channel = group * columns + first_column;
   const int columns_left = static_cast<int>(min(columns - first_column, std::int64_t{Tile::kColumns}));
   sums.for_each(
-      [&](int column) { return column < columns_left ? epilogue.load(first_channel + column) : Accumulator<T>(0); },
-      [&](int row, int column, Accumulator<T> sum, Accumulator<T> loaded) {
-        tile.at(row, column) = narrow<T>(epilogue(sum, loaded));
+      [&](int column) {
+        return bias && column < columns_left ? widen(bias[first_channel + column]) : Accumulator<T>(0);
+      },
+      [&](int row, int column, Accumulator<T> sum, Accumulator<T> shift) {
+        tile.at(row, column) = narrow<T>(sum + shift);
       });
   __syncthreads();
   tile.store(result, windows, of_class, window_of, first_channel, columns_left);

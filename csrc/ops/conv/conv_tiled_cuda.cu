@@ -10,7 +10,7 @@ constexpr int kThreads = 256;
 // Writes a sum, plus the bias if there is one, to channel `column` of a place in an image.
 template <class T>
 struct StoreImage {
-  T* image;
+  OutputImage<T> output;
   const T* bias;
   ImageStrides strides;
   Volume places;
@@ -20,7 +20,7 @@ struct StoreImage {
     const Position at = places.split(static_cast<unsigned>(row));
     const std::int64_t channel = static_cast<std::int64_t>(group) * channels + column;
     if (bias) sum += widen(bias[channel]);
-    image[strides.at(at.outer, channel, at.at)] = narrow<T>(sum);
+    output(strides.at(at.outer, channel, at.at), sum);
   }
 };
 
@@ -71,7 +71,7 @@ class Backward {
     const ComputedOperand<T, Reach<T>> reach{{grad_, grad_strides_, geometry_}, places_, depth, false};
     const ComputedOperand<T, WeightByInput<T>> weight{
         {static_cast<const T*>(args_.weight), geometry_}, geometry_.in_channels, depth, true};
-    const StoreImage<T> store{static_cast<T*>(args_.grad_input), nullptr, ImageStrides(args_.grad_input_strides),
+    const StoreImage<T> store{OutputImage<T>(args_.grad_input), nullptr, ImageStrides(args_.grad_input_strides),
                               geometry_.inputs, geometry_.in_channels};
     gemm(reach, weight, store, allow_tf32_, stream_, args_.shape.groups);
   }
@@ -117,8 +117,9 @@ void conv_forward_tiled(const ConvForward& args, bool allow_tf32, void* stream) 
     StridedOperand<T> weight(args.weight, geometry.out_channels, taps, taps, 1);
     weight.batch_stride = geometry.out_channels * taps;
     weight.packed = weight.packed && weight.batch_stride % kPackSize<T> == 0;
-    const StoreImage<T> store{static_cast<T*>(args.output), static_cast<const T*>(args.bias),
-                              ImageStrides(args.output_strides), geometry.outputs, geometry.out_channels};
+    const StoreImage<T> store{OutputImage<T>(args.output, args.preactivation, args.activation),
+                              static_cast<const T*>(args.bias), ImageStrides(args.output_strides), geometry.outputs,
+                              geometry.out_channels};
     gemm(patch, weight, store, allow_tf32, stream, args.shape.groups);
   });
 }

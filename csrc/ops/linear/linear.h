@@ -46,6 +46,18 @@ struct LinearBackward {
   int threads;
 };
 
+// grad = grad_output * activation'(.), all [M, N] contiguous; `kept` is the output, or the pre-activation where the
+// derivative is written in that.
+struct ActivationBackward {
+  const void* grad_output;
+  const void* kept;
+  void* grad;
+  std::int64_t M, N;
+  int activation;
+  DType dtype;
+  int threads;
+};
+
 // A weight in the GEMM core's layout, for linear_forward_packed. Its size in bytes and its layout belong to this
 // process's instruction set: a packed weight must not be stored.
 struct LinearPackedSize {
@@ -78,6 +90,7 @@ NNZOO_KERNEL(linear_forward_packed, LinearForward)
 NNZOO_KERNEL(linear_forward, LinearForward)
 NNZOO_KERNEL(linear_forward_simple, LinearForwardSimple)
 NNZOO_KERNEL(linear_backward, LinearBackward)
+NNZOO_KERNEL(activation_backward, ActivationBackward)
 NNZOO_KERNEL(linear_packed_size, LinearPackedSize)
 NNZOO_KERNEL(linear_pack, LinearPack)
 

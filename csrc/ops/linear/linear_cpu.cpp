@@ -1,27 +1,10 @@
-#include "common/activation.h"
-#include "common/gemm.h"
+#include "common/activated_store.h"
 #include "common/reduce.h"
 #include "ops/linear/linear.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
 namespace {
-
-template <class T, class S>
-struct ActivationEpilogue {
-  static constexpr bool from_registers = false;
-  const S* bias;
-  Store<T, S> output;
-  S* preactivation;
-  Activation activation;
-
-  Partial<T> partial() const { return output.partial(); }
-  NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int count, Vec<T> sum) const {
-    const Vec<T> x = bias ? sum + Vec<T>::load(bias + column, count) : sum;
-    if (preactivation) x.store(preactivation + row * output.stride + column, count);
-    output(row, column, count, activate(activation, x));
-  }
-};
 
 template <class S, class B>
 void forward(const LinearForward& args, const B& weight) {
@@ -35,28 +18,9 @@ void forward(const LinearForward& args, const B& weight) {
                     args.threads);
   } else {
     S* const kept = needs_preactivation(activation) ? static_cast<S*>(args.preactivation) : nullptr;
-    gemm<Factor<S>>(args.M, args.N, args.K, input, weight, ActivationEpilogue<T, S>{bias, output, kept, activation},
+    gemm<Factor<S>>(args.M, args.N, args.K, input, weight, ActivatedStore<T, S>{bias, output, kept, activation},
                     args.threads);
   }
-}
-
-// grad = grad_output * activation'(.), [M, N] contiguous.
-template <class S, class G>
-void differentiate_activation(const LinearBackward& args, G* grad) {
-  using T = Compute<S>;
-  const Activation activation = static_cast<Activation>(args.activation);
-  const S* const at = static_cast<const S*>(needs_preactivation(activation) ? args.preactivation : args.output);
-  const S* const grad_output = static_cast<const S*>(args.grad_output);
-  parallel_for(args.M, args.threads, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t start = row * args.N;
-      for_each_vector<T>(args.N, [&](std::int64_t column, int count) {
-        const Vec<T> derivative = activation_derivative(activation, Vec<T>::load(at + start + column, count));
-        const Vec<T> g = Vec<T>::load(grad_output + row * args.grad_row_stride + column, count);
-        (g * derivative).store(grad + start + column, count);
-      });
-    }
-  });
 }
 
 template <class S, class G>
@@ -96,14 +60,27 @@ void linear_backward(const LinearBackward& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
     using G = Element<Factor<S>>;
-    if (static_cast<Activation>(args.activation) == Activation::none) {
+    const Activation activation = static_cast<Activation>(args.activation);
+    if (activation == Activation::none) {
       backward_from<S>(args, static_cast<const S*>(args.grad_output), args.grad_row_stride);
     } else {
       Scratch scratch;
+      const void* const at = needs_preactivation(activation) ? args.preactivation : args.output;
       G* const grad = scratch.take<G>(args.M * args.N);
-      differentiate_activation<S>(args, grad);
+      differentiate<Compute<S>>(activation, args.M, args.N, static_cast<const S*>(args.grad_output),
+                                args.grad_row_stride, static_cast<const S*>(at), grad, args.threads);
       backward_from<S>(args, grad, args.N);
     }
+  });
+}
+
+void activation_backward(const ActivationBackward& args) {
+  const Activation activation = static_cast<Activation>(args.activation);
+  dispatch_dtype(args.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::Type;
+    const S* const grad = static_cast<const S*>(args.grad_output);
+    differentiate<Compute<S>>(activation, args.M, args.N, grad, args.N, static_cast<const S*>(args.kept),
+                              static_cast<S*>(args.grad), args.threads);
   });
 }
 

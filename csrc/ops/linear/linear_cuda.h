@@ -28,7 +28,7 @@ enum class LinearKernel : int { naive = 0, tiled = 1, vectors = 2, staged = 3, t
 // no less than a row, the start aligned to 16 bytes; sizes below 2^31 and above 0.
 // Where `slice`, a multiple of 64, is less than depth, the depth is cut into slices that are summed apart and then
 // added in order; `parts` holds them: [ceil(depth / slice), rows, columns] of the accumulators' type. `naive` and
-// `tiled` don't slice. The activation is a code of csrc/ops/linear/activation.cuh. `multiprocessors` of `hopper` are
+// `tiled` don't slice. The activation is a code of csrc/common/activation.cuh. `multiprocessors` of `hopper` are
 // the most blocks that run.
 struct LinearProduct {
   const void* a;

@@ -3,9 +3,9 @@
 
 #include <cstring>
 
+#include "common/activation.cuh"
 #include "common/dtype.cuh"
 #include "common/launch.cuh"
-#include "ops/linear/activation.cuh"
 #include "ops/linear/linear_cuda.h"
 
 namespace nnzoo::cuda {
@@ -45,19 +45,6 @@ struct Output {
     out[at] = narrow<T>(activate(activation, sum));
   }
 };
-
-// Moves the values `by` places towards the front, the first ones to the end. A loop that always works on the first few
-// and then rotates needs no unrolling, and the registers no index.
-template <int by, int count, class A>
-__device__ __forceinline__ void rotate(A (&values)[count]) {
-  A first[by];
-#pragma unroll
-  for (int i = 0; i < by; ++i) first[i] = values[i];
-#pragma unroll
-  for (int i = 0; i + by < count; ++i) values[i] = values[i + by];
-#pragma unroll
-  for (int i = 0; i < by; ++i) values[count - by + i] = first[i];
-}
 
 // A strip is 16 x 64 sums of one warp: of block j of 8 columns, lane l has columns 2 * (l % 4) + {0, 1} of rows l / 4
 // and l / 4 + 8, as `values[4 * j]` to `values[4 * j + 3]`. mma.sync and wgmma both leave their sums so.
@@ -140,14 +127,7 @@ __device__ __forceinline__ void finish_strip(const Output<T>& to, float (&values
     }
   }
   if (to.before) store(to.before, values);
-  if (to.activation != Activation::none) {
-#pragma unroll 1
-    for (int i = 0; i < kStripValues; i += 4) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) values[j] = activate(to.activation, values[j]);
-      rotate<4>(values);
-    }
-  }
+  activate_all<4>(to.activation, values);
   store(to.out, values);
 }
 

@@ -4,13 +4,14 @@ import torch
 import torch.nn.functional as F
 
 from nnzoo_fast import _compat
+from nnzoo_fast.activations import activate_stock, check_activation
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.conv import cpu
 from nnzoo_fast.ops.conv.arguments import per_dimension, resolve_padding
-from nnzoo_fast.ops.conv.outputs import allocate, output_size
+from nnzoo_fast.ops.conv.outputs import allocate, keeps, output_size
 from nnzoo_fast.ops.conv.reference import pads_from_last_dimension, reference
 from nnzoo_fast.triton_support import triton_row
 
@@ -27,10 +28,11 @@ def conv(
     padding: int | tuple[int, ...] | str = 0,
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
+    activation: str = "none",
     *,
     backend: str | None = None,
 ) -> torch.Tensor:
-    """Convolution of `input` with `weight`; the number of spatial dimensions is that of `weight`.
+    """activation(convolution of `input` with `weight`); the number of spatial dimensions is that of `weight`.
 
     Args:
         input: [batch, in_channels, *size], or [in_channels, *size]. Channels-last memory stays channels-last.
@@ -40,6 +42,7 @@ def conv(
         padding: zeros before and after each dimension, "valid" (none) or "same" (output size = input size, stride 1).
         dilation: distance of neighbouring taps of the kernel.
         groups: input and output channels are cut into so many parts that don't mix.
+        activation: "none", "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid".
         backend: run on this backend or raise; by default the first that pays.
 
     Returns:
@@ -48,14 +51,16 @@ def conv(
 
     Raises:
         TypeError: stride, padding or dilation that are not integers.
+        ValueError: an unknown activation.
         RuntimeError: shapes, dtypes, devices, strides, paddings or groups that don't fit together.
         BackendError: `backend` can't run this call.
     """
-    call = (input, weight, bias, stride, padding, dilation, groups)
+    call = (input, weight, bias, stride, padding, dilation, groups, activation)
     if operation.goes_to_stock(call, backend):
-        return _STOCK[weight.dim() - 3](*call)
+        return activate_stock(activation, _STOCK[weight.dim() - 3](*call[:-1]))
+    check_activation("conv", activation)
     if not (is_traceable(input) and is_traceable(weight)):
-        return _stock_unseen(input, weight, bias, stride, padding, dilation, groups)
+        return activate_stock(activation, _stock_unseen(*call[:-1]))
     n = weight.dim() - 2
     if n not in (1, 2, 3):
         raise RuntimeError(f"conv: weight must have 3 to 5 dimensions, got {list(weight.shape)}")
@@ -65,7 +70,7 @@ def conv(
         )
     stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
     padding = resolve_padding(padding, weight.shape[2:], stride, dilation)
-    settings = stride, padding, dilation, groups
+    settings = stride, padding, dilation, groups, activation
     if input.dim() == n + 2:
         return operation(input, weight, bias, *settings, backend=backend, call=call)
     return operation(input.unsqueeze(0), weight, bias, *settings, backend=backend, call=call).squeeze(0)
@@ -82,15 +87,15 @@ def _stock_unseen(input, weight, bias, stride, padding, dilation, groups):
     return torch.convolution(input, weight, bias, stride, padding, dilation, False, [0], groups)
 
 
-def stock(input, weight, bias, stride, padding, dilation, groups):
+def stock(input, weight, bias, stride, padding, dilation, groups, activation="none"):
     function = _STOCK[weight.dim() - 3]
     begin, end = padding[::2], padding[1::2]
     if begin != end:  # torch pads both ends alike, apart from "same"
         input, begin = F.pad(input, pads_from_last_dimension(padding)), [0] * len(begin)
-    return function(input, weight, bias, stride, begin, dilation, groups)
+    return activate_stock(activation, function(input, weight, bias, stride, begin, dilation, groups))
 
 
-def check(input, weight, bias, stride, padding, dilation, groups):
+def check(input, weight, bias, stride, padding, dilation, groups, activation):
     for name, values, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
         if min(values) < least:
             raise RuntimeError(f"conv: {name} must be at least {least}, got {list(values)}")
@@ -116,12 +121,7 @@ def check(input, weight, bias, stride, padding, dilation, groups):
             raise RuntimeError(f"conv: {name} is on {tensor.device}, expected input's {input.device}")
 
 
-def keeps(args, needs):
-    needs_input, needs_weight, _ = needs
-    return (needs_weight, needs_input, False), (False,)
-
-
-def flops(input, weight, bias, stride, padding, dilation, groups):
+def flops(input, weight, bias, stride, padding, dilation, groups, activation="none"):
     pixels = 1
     for i in range(len(weight) - 2):
         span = dilation[i] * (weight[2 + i] - 1) + 1
@@ -134,8 +134,9 @@ def flops(input, weight, bias, stride, padding, dilation, groups):
 
 operation = Operation(
     "conv",
-    "Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, int groups",
-    ("output",),
+    "Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, int groups, "
+    "str activation",
+    ("output", "preactivation"),
     allocate=allocate,
     reference=reference,
     stock=stock,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
+from nnzoo_fast.backends import address
 from nnzoo_fast.cuda_support import call, is_aligned
 from nnzoo_fast.ops.conv.cpu import in_three
 
@@ -33,6 +34,18 @@ class Laid(NamedTuple):
     @property
     def channels(self) -> int:
         return self.units * self.unit
+
+
+class Result(NamedTuple):
+    """Where a product's sums go: bias and activation on the way, and the activation's argument to `before`."""
+
+    image: torch.Tensor
+    bias: torch.Tensor | None = None
+    before: torch.Tensor | None = None
+    activation: str = "none"
+
+    def addresses(self) -> tuple[int, int, int]:
+        return address(self.bias), self.image.data_ptr(), address(self.before)
 
 
 def pack_of(tensor: torch.Tensor) -> int:

@@ -5,19 +5,24 @@ import math
 import torch
 
 from nnzoo_fast import _extension, tables
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.backends import Verdict, address, cpu_supports
-from nnzoo_fast.ops.conv.outputs import allocate
+from nnzoo_fast.ops.conv.outputs import allocate, through_activation
+from nnzoo_fast.ops.linear.cpu import activation_gradient
 
 FEW_CHANNELS = 64
 """Input channels of a group below which a tap is a short product."""
 
 
-def supports(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+def supports(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
     return cpu_supports(input, "conv_forward")
 
 
-def kind_of(input, weight, bias, stride, padding, dilation, groups) -> tuple[str, int]:
-    """The kind of call that a table tells apart, and its multiply-adds."""
+def kind_of(input, weight, bias, stride, padding, dilation, groups, activation) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its multiply-adds.
+
+    An activation makes no kind of its own: it costs stock torch one more pass over the output, and the kernels none.
+    """
     per_group, *kernel = weight.shape[1:]
     if groups > 1:
         shape = "depthwise" if per_group == 1 else "small groups" if per_group <= 8 else "groups"
@@ -31,8 +36,8 @@ def kind_of(input, weight, bias, stride, padding, dilation, groups) -> tuple[str
     return kind, input.shape[0] * math.prod(input.shape[2:]) // math.prod(stride) * math.prod(weight.shape)
 
 
-def pays(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
-    kind, work = kind_of(input, weight, bias, stride, padding, dilation, groups)
+def pays(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
+    kind, work = kind_of(input, weight, bias, stride, padding, dilation, groups, activation)
     taps = math.prod(weight.shape[1:])  # multiply-adds for each value that is read and written
     if input.dtype == torch.float64:
         rule = True, "stock torch writes the im2col matrix in float64"
@@ -69,34 +74,37 @@ def strides_of(tensor: torch.Tensor) -> tuple[int, ...]:
     return (batch, channel, *in_three(space, 0))
 
 
-def forward(input, weight, bias, stride, padding, dilation, groups, training, kernel="conv_forward"):
-    outputs = allocate(input, weight, bias, stride, padding, dilation, groups, training)
+def forward(input, weight, bias, stride, padding, dilation, groups, activation, training, kernel="conv_forward"):
+    output, preactivation = allocate(input, weight, bias, stride, padding, dilation, groups, activation, training)
     weight = weight.contiguous()
     bias = None if bias is None else bias.contiguous()
     getattr(_extension._C, kernel)(
         input.data_ptr(),
         weight.data_ptr(),
         address(bias),
-        outputs[0].data_ptr(),
-        numbers_of(input, weight, outputs[0], stride, padding, dilation, groups),
+        output.data_ptr(),
+        address(preactivation),
+        numbers_of(input, weight, output, stride, padding, dilation, groups),
         strides_of(input),
-        strides_of(outputs[0]),
+        strides_of(output),
+        ACTIVATION_CODES[activation],
         _extension.DTYPE_CODES[input.dtype],
         torch.get_num_threads(),
     )
-    return outputs
+    return output, preactivation
 
 
-def forward_im2col(input, weight, bias, stride, padding, dilation, groups):
+def forward_im2col(input, weight, bias, stride, padding, dilation, groups, activation):
     """The rung below on the ladder: the im2col matrix is written out."""
-    args = (input.contiguous(), weight, bias, stride, padding, dilation, groups)
+    args = (input.contiguous(), weight, bias, stride, padding, dilation, groups, activation)
     return forward(*args, training=False, kernel="conv_forward_im2col")[0]
 
 
 def backward(grads, args, outputs, needs):
-    input, weight, bias, stride, padding, dilation, groups = args
+    input, weight, bias, stride, padding, dilation, groups, activation = args
     needs_input, needs_weight, needs_bias = needs
-    grad, weight = grads[0], weight.contiguous() if needs_input else weight
+    grad = through_activation(activation_gradient, grads[0], outputs, activation)
+    weight = weight.contiguous() if needs_input else weight
     grad_input = grad.new_empty(input.shape) if needs_input else None
     grad_weight = grad.new_empty(weight.shape) if needs_weight else None
     grad_bias = grad.new_empty(weight.shape[:1]) if needs_bias else None

@@ -4,11 +4,13 @@ import math
 from typing import NamedTuple
 
 from nnzoo_fast._extension import DTYPE_CODES
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.cuda_support import Kernels, call
 from nnzoo_fast.ops.conv.cpu import numbers_of, strides_of
 from nnzoo_fast.ops.conv.cuda_fast import backward, forward, tf32_for
-from nnzoo_fast.ops.conv.outputs import allocate, output_size
+from nnzoo_fast.ops.conv.outputs import allocate, output_size, through_activation
+from nnzoo_fast.ops.linear.cuda import activation_gradient
 
 __all__ = ["RUNGS", "backward", "forward", "supports"]
 
@@ -23,14 +25,14 @@ def sizes(input, weight, stride, padding, dilation) -> tuple[int, int, int]:
     return math.prod(input.shape[2:]), pixels, taps
 
 
-def supports(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+def supports(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
     places, pixels, taps = sizes(input, weight, stride, padding, dilation)
     if max(places, pixels, taps) >= MOST // 2:
         return False, f"{max(places, pixels, taps)} pixels of an image or taps, these kernels count to {MOST // 2}"
     return True, ""
 
 
-def supports_tiled(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+def supports_tiled(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
     places, pixels, taps = sizes(input, weight, stride, padding, dilation)
     most = max(input.shape[0] * max(places, pixels), taps)
     if most >= MOST:
@@ -40,7 +42,7 @@ def supports_tiled(input, weight, bias, stride, padding, dilation, groups) -> Ve
     return True, ""
 
 
-def supports_naive(input, weight, bias, stride, padding, dilation, groups) -> Verdict:
+def supports_naive(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
     places, pixels, _ = sizes(input, weight, stride, padding, dilation)
     blocks = max(input.shape[0], 1) * max(-(-places // 256) * input.shape[1], -(-pixels // 256) * weight.shape[0])
     if max(places, pixels, blocks) >= MOST:
@@ -56,8 +58,8 @@ class Ladder(NamedTuple):
 
     tiled: bool
 
-    def forward(self, input, weight, bias, stride, padding, dilation, groups, training):
-        outputs = allocate(input, weight, bias, stride, padding, dilation, groups, training)
+    def forward(self, input, weight, bias, stride, padding, dilation, groups, activation, training):
+        output, preactivation = allocate(input, weight, bias, stride, padding, dilation, groups, activation, training)
         weight = weight.contiguous()
         bias = None if bias is None else bias.contiguous()
         call(
@@ -67,19 +69,22 @@ class Ladder(NamedTuple):
             input.data_ptr(),
             weight.data_ptr(),
             address(bias),
-            outputs[0].data_ptr(),
-            numbers_of(input, weight, outputs[0], stride, padding, dilation, groups),
+            output.data_ptr(),
+            address(preactivation),
+            numbers_of(input, weight, output, stride, padding, dilation, groups),
             strides_of(input),
-            strides_of(outputs[0]),
+            strides_of(output),
+            ACTIVATION_CODES[activation],
             DTYPE_CODES[input.dtype],
             tf32_for(input),
         )
-        return outputs
+        return output, preactivation
 
     def backward(self, grads, args, outputs, needs):
-        input, weight, bias, stride, padding, dilation, groups = args
+        input, weight, bias, stride, padding, dilation, groups, activation = args
         needs_input, needs_weight, needs_bias = needs
-        grad, weight = grads[0], weight.contiguous() if needs_input else weight
+        grad = through_activation(activation_gradient, grads[0], outputs, activation)
+        weight = weight.contiguous() if needs_input else weight
         grad_input = grad.new_empty(input.shape) if needs_input else None
         grad_weight = grad.new_empty(weight.shape) if needs_weight else None
         grad_bias = grad.new_empty(weight.shape[:1]) if needs_bias else None

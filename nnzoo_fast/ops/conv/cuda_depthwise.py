@@ -5,10 +5,11 @@ import math
 import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
-from nnzoo_fast.backends import address
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.cuda_support import call, module_of
 from nnzoo_fast.ops.conv.channels_last import (
     Laid,
+    Result,
     lay_image,
     lay_weight,
     lies_in_units,
@@ -42,34 +43,48 @@ def takes(image, weight, numbers, back: bool) -> bool:
     return module_of(image).conv_depthwise_planes_fit(numbers, back, DTYPE_CODES[image.dtype])
 
 
-def run(image, weight, bias, result, numbers, back: bool) -> None:
+def run(image, weight, result: Result, numbers, back: bool) -> None:
     """Forward, or back to the gradient of the input."""
     if not _reads_packs(image, numbers):
-        _call("conv_depthwise_planes", image, weight.contiguous(), bias, result, numbers, back)
+        _call("conv_depthwise_planes", image, weight.contiguous(), result, numbers, back)
         return
     laid = lay_weight(weight.transpose(0, 1), 1, numbers[1] // pack_of(image), pack_of(image), back=False)
-    if lies_in_units(result, pack_of(image)):
-        _call("conv_depthwise_packs", image, laid, bias, result, numbers, back)
+    if lies_in_units(result.image, pack_of(image)):
+        _call("conv_depthwise_packs", image, laid, result, numbers, back)
         return
-    batch, channels, *space = result.shape
-    adjacent = result.new_empty((batch, *space, channels)).movedim(-1, 1)
-    _call("conv_depthwise_packs", image, laid, bias, adjacent, numbers, back)
-    result.copy_(adjacent)
+    wanted = [tensor for tensor in (result.image, result.before) if tensor is not None]
+    adjacent = [_adjacent_like(tensor) for tensor in wanted]
+    _call(
+        "conv_depthwise_packs",
+        image,
+        laid,
+        Result(adjacent[0], result.bias, *adjacent[1:], activation=result.activation),
+        numbers,
+        back,
+    )
+    for tensor, other in zip(wanted, adjacent, strict=True):
+        tensor.copy_(other)
 
 
-def _call(kernel, image, weight, bias, result, numbers, back) -> None:
+def _adjacent_like(image: torch.Tensor) -> torch.Tensor:
+    """An empty image of the same shape with adjacent channels."""
+    batch, channels, *space = image.shape
+    return image.new_empty((batch, *space, channels)).movedim(-1, 1)
+
+
+def _call(kernel, image, weight, result: Result, numbers, back) -> None:
     call(
-        result,
+        result.image,
         kernel,
         image.data_ptr(),
         weight.data_ptr(),
-        address(bias),
-        result.data_ptr(),
+        *result.addresses(),
         numbers,
         strides_of(image),
-        strides_of(result),
+        strides_of(result.image),
         back,
-        DTYPE_CODES[result.dtype],
+        ACTIVATION_CODES[result.activation],
+        DTYPE_CODES[result.image.dtype],
     )
 
 

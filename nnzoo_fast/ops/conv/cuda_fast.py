@@ -5,12 +5,22 @@ import math
 import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
-from nnzoo_fast.backends import address
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.cuda_support import allows_tf32, call, module_of
 from nnzoo_fast.ops.conv import cuda_depthwise as depthwise
-from nnzoo_fast.ops.conv.channels_last import Laid, lay_image, lay_weight, pack_of, parts_of, sum_parts, sums_like
+from nnzoo_fast.ops.conv.channels_last import (
+    Laid,
+    Result,
+    lay_image,
+    lay_weight,
+    pack_of,
+    parts_of,
+    sum_parts,
+    sums_like,
+)
 from nnzoo_fast.ops.conv.cpu import in_three, numbers_of, strides_of
-from nnzoo_fast.ops.conv.outputs import allocate
+from nnzoo_fast.ops.conv.outputs import allocate, through_activation
+from nnzoo_fast.ops.linear.cuda import activation_gradient
 
 REGION_BYTES = 64
 """Of the 128 bytes of channels that a row of a region holds."""
@@ -21,23 +31,24 @@ def tf32_for(tensor: torch.Tensor) -> bool:
     return torch.backends.cudnn.allow_tf32 if tensor.is_cuda else allows_tf32()
 
 
-def forward(input, weight, bias, stride, padding, dilation, groups, training):
-    outputs = allocate(input, weight, bias, stride, padding, dilation, groups, training)
-    if outputs[0].numel():
-        numbers = numbers_of(input, weight, outputs[0], stride, padding, dilation, groups)
-        _windows(input, weight, None if bias is None else bias.contiguous(), outputs[0], numbers, back=False)
-    return outputs
+def forward(input, weight, bias, stride, padding, dilation, groups, activation, training):
+    output, preactivation = allocate(input, weight, bias, stride, padding, dilation, groups, activation, training)
+    if output.numel():
+        numbers = numbers_of(input, weight, output, stride, padding, dilation, groups)
+        result = Result(output, None if bias is None else bias.contiguous(), preactivation, activation)
+        _windows(input, weight, result, numbers, back=False)
+    return output, preactivation
 
 
-def _windows(image, weight, bias, result, numbers, back, laid=None) -> None:
+def _windows(image, weight, result, numbers, back, laid=None) -> None:
     """Forward, or back to the gradient of the input; `laid`: the image as the product reads it, if that is there."""
     if depthwise.is_depthwise(numbers) and depthwise.takes(image, weight, numbers, back):
-        depthwise.run(image, weight, bias, result, numbers, back)
+        depthwise.run(image, weight, result, numbers, back)
     elif laid is None and _reads_regions(image, numbers, back):
-        _direct(image, weight, bias, result, numbers, back)
+        _direct(image, weight, result, numbers, back)
     else:
         laid = lay_image(image, numbers[3], half_units=True) if laid is None else laid
-        _product(laid, weight, bias, result, numbers, back)
+        _product(laid, weight, result, numbers, back)
 
 
 def _reads_regions(image, numbers, back: bool) -> bool:
@@ -49,48 +60,48 @@ def _reads_regions(image, numbers, back: bool) -> bool:
     return module_of(image).conv_direct_fits(numbers, back, DTYPE_CODES[image.dtype])
 
 
-def _direct(image, weight, bias, result, numbers, back) -> None:
+def _direct(image, weight, result: Result, numbers, back) -> None:
     unit = pack_of(image)
     units = -(-(image.shape[1] // numbers[3]) // unit)
     laid_weight = lay_weight(weight, numbers[3], units, unit, back)
     call(
-        result,
+        result.image,
         "conv_direct",
         image.data_ptr(),
         laid_weight.data_ptr(),
-        address(bias),
-        result.data_ptr(),
+        *result.addresses(),
         numbers,
         units,
         strides_of(image),
-        strides_of(result),
+        strides_of(result.image),
         back,
-        DTYPE_CODES[result.dtype],
-        tf32_for(result),
+        ACTIVATION_CODES[result.activation],
+        DTYPE_CODES[result.image.dtype],
+        tf32_for(result.image),
     )
 
 
-def _product(image: Laid, weight, bias, result, numbers, back) -> None:
+def _product(image: Laid, weight, result: Result, numbers, back) -> None:
     laid_weight = lay_weight(weight, numbers[3], image.units, image.unit, back)
     call(
-        result,
+        result.image,
         "conv_product",
         image.tensor.data_ptr(),
         laid_weight.data_ptr(),
-        address(bias),
-        result.data_ptr(),
+        *result.addresses(),
         numbers,
         (image.units, image.unit),
         image.strides,
-        strides_of(result),
+        strides_of(result.image),
         back,
-        DTYPE_CODES[result.dtype],
-        tf32_for(result),
+        ACTIVATION_CODES[result.activation],
+        DTYPE_CODES[result.image.dtype],
+        tf32_for(result.image),
     )
 
 
 def backward(grads, args, outputs, needs):
-    input, weight, bias, stride, padding, dilation, groups = args
+    input, weight, bias, stride, padding, dilation, groups, activation = args
     needs_input, needs_weight, needs_bias = needs
     grad = grads[0]
     grad_input = grad.new_empty(input.shape) if needs_input else None
@@ -99,11 +110,12 @@ def backward(grads, args, outputs, needs):
     found = grad_input, grad_weight, grad_bias
     if grad.numel() == 0:
         return tuple(None if tensor is None else tensor.zero_() for tensor in found)
+    grad = through_activation(activation_gradient, grad, outputs, activation)
     numbers = numbers_of(input, weight, grad, stride, padding, dilation, groups)
     is_depthwise = depthwise.is_depthwise(numbers)
     laid = lay_image(grad, 1 if is_depthwise else groups) if needs_weight or needs_bias else None
     if needs_input and grad_input.numel():
-        _windows(grad, weight, None, grad_input, numbers, back=True, laid=None if is_depthwise else laid)
+        _windows(grad, weight, Result(grad_input), numbers, back=True, laid=None if is_depthwise else laid)
     if needs_weight and grad_weight.numel() and is_depthwise:
         depthwise.find_grad_weight(laid, input, grad_weight, numbers)
     elif needs_weight and grad_weight.numel():

@@ -2,8 +2,10 @@
 
 import torch.nn.functional as F
 
+from nnzoo_fast.activations import ACTIVATIONS
 
-def reference(input, weight, bias, stride, padding, dilation, groups):
+
+def reference(input, weight, bias, stride, padding, dilation, groups, activation="none"):
     """Every window of the padded input as a row, times the kernels as columns."""
     batch, channels, *_ = input.shape
     out_channels, _, *kernel = weight.shape
@@ -17,7 +19,7 @@ def reference(input, weight, bias, stride, padding, dilation, groups):
     rows = windows.movedim(2, 3).flatten(3)  # [batch, groups, pixels, channels / groups * taps]
     columns = weight.reshape(groups, out_channels // groups, rows.shape[-1]).transpose(1, 2)
     result = (rows @ columns).transpose(2, 3).reshape(batch, out_channels, *output)
-    return result if bias is None else result + bias.reshape(-1, *[1] * n)
+    return ACTIVATIONS[activation](result if bias is None else result + bias.reshape(-1, *[1] * n))
 
 
 def pads_from_last_dimension(padding):

@@ -5,21 +5,22 @@ import functools
 import torch
 import torch.nn.functional as F
 
+from nnzoo_fast.activations import activate_stock
 from nnzoo_fast.ops.conv import conv, cpu, operation
 from nnzoo_fast.ops.conv.arguments import per_dimension, resolve_padding
 from nnzoo_fast.spec import BenchCase, Call, ErrorSample, OpSpec, Sample
 
 
-def stock(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def stock(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, activation="none"):
     function = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
-    return function(input, weight, bias, stride, padding, dilation, groups)
+    return activate_stock(activation, function(input, weight, bias, stride, padding, dilation, groups))
 
 
-def im2col(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def im2col(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, activation="none"):
     n = weight.dim() - 2
     stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
     padding = resolve_padding(padding, weight.shape[2:], stride, dilation)
-    return cpu.forward_im2col(input, weight, bias, stride, padding, dilation, groups)
+    return cpu.forward_im2col(input, weight, bias, stride, padding, dilation, groups, activation)
 
 
 def made(input, weight, bias=True, channels_last=False, **options):
@@ -105,6 +106,22 @@ SPEC = OpSpec(
         sample("2d-batch0", (0, 3, 6, 5), (4, 3, 3, 3)),
         sample("3d-3x3x3", (1, 2, 5, 6, 7), (3, 2, 3, 3, 3), padding=1),
         sample("3d-mixed", (2, 4, 6, 7, 9), (6, 2, 1, 3, 2), stride=(2, 1, 3), padding=(0, 2, 1), groups=2),
+        sample("2d-relu", (2, 3, 9, 7), (5, 3, 3, 3), padding=1, activation="relu"),
+        sample("2d-1x1-sigmoid", (2, 5, 4, 3), (6, 5, 1, 1), bias=False, activation="sigmoid"),
+        sample("2d-groups-gelu", (2, 4, 7, 6), (6, 2, 3, 3), groups=2, stride=2, activation="gelu"),
+        sample("2d-depthwise-tanh", (2, 5, 8, 6), (10, 1, 3, 3), groups=5, activation="tanh"),
+        sample("2d-channels-last-gelu_tanh", (2, 8, 5, 6), (16, 8, 3, 3), channels_last=True, activation="gelu_tanh"),
+        sample("2d-channels-last-1x1-silu", (2, 8, 4, 5), (24, 8, 1, 1), channels_last=True, activation="silu"),
+        sample(
+            "2d-channels-last-depthwise-silu",
+            (2, 8, 6, 9),
+            (8, 1, 3, 3),
+            channels_last=True,
+            groups=8,
+            padding=1,
+            activation="silu",
+        ),
+        sample("1d-unbatched-silu", (40, 19), (9, 40, 3), activation="silu"),
         Sample("2d-strided-views", strided),
         Sample("2d-misaligned", misaligned),
         Sample("2d-huge-and-tiny", huge_and_tiny),
@@ -180,6 +197,12 @@ SPEC = OpSpec(
             lambda m: Call((m.normal(1, 3, 4, 4), m.normal(4, 3, 3, 3).detach().half())),
             RuntimeError,
             "weight",
+        ),
+        ErrorSample(
+            "activation",
+            lambda m: Call((m.normal(1, 3, 4, 4), m.normal(4, 3, 3, 3)), {"activation": "swish"}),
+            ValueError,
+            "activation is 'swish'",
         ),
     ],
     counted=[

@@ -8,8 +8,10 @@ import torch
 import triton
 import triton.language as tl
 
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.ops.conv.cpu import numbers_of, strides_of
-from nnzoo_fast.ops.conv.outputs import allocate
+from nnzoo_fast.ops.conv.outputs import allocate, through_activation
+from nnzoo_fast.ops.linear.triton_kernels import activate, activation_gradient
 from nnzoo_fast.triton_common import AheadOfTime, compute_type, dot, precision
 
 SHAPE = (
@@ -32,14 +34,16 @@ def unravel(index, size_z, size_y, size_x):
 
 @triton.jit
 def forward_kernel(
-    input, weight, bias, output,
+    input, weight, bias, output, preactivation,
     batch, in_channels, out_channels, groups, in_z, in_y, in_x, taps_z, taps_y, taps_x, out_z, out_y, out_x,
     stride_z, stride_y, stride_x, pad_z, pad_y, pad_x, gap_z, gap_y, gap_x,
     a_n, a_c, a_z, a_y, a_x, c_n, c_c, c_z, c_y, c_x,
-    HAS_BIAS: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_BIAS: tl.constexpr, ACTIVATION: tl.constexpr, KEEP: tl.constexpr,
+    ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
     TILE_M: tl.constexpr, TILE_N: tl.constexpr, TILE_K: tl.constexpr,
 ):  # fmt: skip
-    """output: pixels x channels = im2col(input) [pixels, taps] @ weight^T [taps, channels], one group per program."""
+    """output: pixels x channels = activation(im2col(input) [pixels, taps] @ weight^T [taps, channels] + bias),
+    one group per program; `preactivation` has output's strides."""
     group = tl.program_id(2)
     group_in, group_out = in_channels // groups, out_channels // groups
     pixels = tl.program_id(0) * TILE_M + tl.arange(0, TILE_M)
@@ -66,7 +70,10 @@ def forward_kernel(
         ]
     place = (n * c_n).to(tl.int64) + oz * c_z + oy * c_y + ox * c_x
     place = place[:, None] + ((group * group_out + channels) * c_c)[None, :]
-    tl.store(output + place, sum, mask=(n < batch)[:, None] & (channels < group_out)[None, :])
+    within = (n < batch)[:, None] & (channels < group_out)[None, :]
+    if KEEP:
+        tl.store(preactivation + place, sum, mask=within)
+    tl.store(output + place, activate(sum, ACTIVATION), mask=within)
 
 
 @triton.jit
@@ -153,24 +160,24 @@ def grid_for(rows: int, columns: int, groups: int, tiles: dict) -> tuple[int, in
     return triton.cdiv(rows, tiles["TILE_M"]), triton.cdiv(columns, tiles["TILE_N"]), groups
 
 
-def forward(input, weight, bias, stride, padding, dilation, groups, training):
-    (output,) = allocate(input, weight, bias, stride, padding, dilation, groups, training)
+def forward(input, weight, bias, stride, padding, dilation, groups, activation, training):
+    output, preactivation = allocate(input, weight, bias, stride, padding, dilation, groups, activation, training)
     if output.numel():
         bias = None if bias is None else bias.contiguous()
         numbers = numbers_of(input, weight, output, stride, padding, dilation, groups)
         tiles = tiles_for(input.dtype)
         out_channels = weight.shape[0]
         forward_kernel[grid_for(output.numel() // out_channels, out_channels // groups, groups, tiles)](
-            input, weight.contiguous(), bias, output, *numbers, *strides_of(input), *strides_of(output),
-            HAS_BIAS=bias is not None, **tiles,
+            input, weight.contiguous(), bias, output, preactivation, *numbers, *strides_of(input), *strides_of(output),
+            HAS_BIAS=bias is not None, ACTIVATION=ACTIVATION_CODES[activation], KEEP=preactivation is not None, **tiles,
         )  # fmt: skip
-    return (output,)
+    return output, preactivation
 
 
 def backward(grads, args, outputs, needs):
-    input, weight, bias, stride, padding, dilation, groups = args
+    input, weight, bias, stride, padding, dilation, groups, activation = args
     needs_input, needs_weight, needs_bias = needs
-    grad = grads[0]
+    grad = through_activation(activation_gradient, grads[0], outputs, activation)
     numbers = numbers_of(input, weight, grad, stride, padding, dilation, groups)
     tiles = tiles_for(grad.dtype)
     out_channels, in_channels = weight.shape[0], input.shape[1]
@@ -206,8 +213,11 @@ def ahead_of_time() -> list[AheadOfTime]:
         cases += [
             AheadOfTime(
                 forward_kernel,
-                dict(input=pointer, weight=pointer, bias=pointer, output=pointer, **shape, **of_input, **of_output),
-                dict(HAS_BIAS=True, **tiles),
+                dict.fromkeys(("input", "weight", "bias", "output", "preactivation"), pointer)
+                | shape
+                | of_input
+                | of_output,
+                dict(HAS_BIAS=True, ACTIVATION=ACTIVATION_CODES["gelu"], KEEP=True, **tiles),
             ),
             AheadOfTime(
                 grad_input_kernel,

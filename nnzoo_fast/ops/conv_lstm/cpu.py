@@ -74,7 +74,7 @@ def backward(grads, args, outputs, needs):
         torch.get_num_threads(),
     )
     strides = [1] * len(dilation)
-    images = (input.flatten(0, 1), w_ih, bias, strides, padding, dilation, 1)
+    images = (input.flatten(0, 1), w_ih, bias, strides, padding, dilation, 1, "none")
     wanted = needs_input, needs_w_ih, needs_bias
     grad_input, grad_w_ih, grad_bias = conv_backward((grad_gates.flatten(0, 1),), images, None, wanted)
     grad_w_hh = None
@@ -82,7 +82,7 @@ def backward(grads, args, outputs, needs):
         # Each step's state came from the step before; the first from h0, or from zeros, which add nothing.
         before = output[:-1] if h0 is None else torch.cat([h0.unsqueeze(0), output[:-1]])
         later = grad_gates[grad_gates.shape[0] - before.shape[0] :]
-        images = (before.flatten(0, 1), w_hh, None, strides, state_padding(w_hh, dilation), dilation, 1)
+        images = (before.flatten(0, 1), w_hh, None, strides, state_padding(w_hh, dilation), dilation, 1, "none")
         grad_w_hh = conv_backward((later.flatten(0, 1),), images, None, (False, True, False))[1]
     return (
         None if grad_input is None else grad_input.view(input.shape),

@@ -5,6 +5,7 @@ import math
 import torch
 
 from nnzoo_fast import _extension, tables
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.conv.cpu import numbers_of, strides_of
 from nnzoo_fast.ops.conv_transpose.outputs import allocate
@@ -53,9 +54,11 @@ def forward(input, weight, bias, stride, padding, output_padding, groups, dilati
         weight.data_ptr(),
         address(bias),
         outputs[0].data_ptr(),
+        0,
         shape_numbers(input, weight, outputs[0], stride, padding, groups, dilation),
         strides_of(input),
         strides_of(outputs[0]),
+        ACTIVATION_CODES["none"],
         _extension.DTYPE_CODES[input.dtype],
         torch.get_num_threads(),
     )

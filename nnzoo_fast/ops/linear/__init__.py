@@ -3,25 +3,16 @@
 import torch
 import torch.nn.functional as F
 
+from nnzoo_fast.activations import activate_stock, check_activation
 from nnzoo_fast.backends import Backend, only_on_request
 from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.linear import cpu
 from nnzoo_fast.ops.linear.outputs import allocate, keeps
-from nnzoo_fast.ops.linear.reference import ACTIVATIONS, reference
+from nnzoo_fast.ops.linear.reference import reference
 from nnzoo_fast.triton_support import triton_row
 
 __all__ = ["linear", "operation", "reference"]
-
-_STOCK_ACTIVATIONS = {
-    "none": lambda x: x,
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
 
 
 def linear(
@@ -49,13 +40,12 @@ def linear(
         RuntimeError: shapes, dtypes or devices that don't fit together.
         BackendError: `backend` can't run this call.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"linear: activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    check_activation("linear", activation)
     return operation(input, weight, bias, activation, backend=backend)
 
 
 def stock(input, weight, bias, activation):
-    return _STOCK_ACTIVATIONS[activation](F.linear(input, weight, bias))
+    return activate_stock(activation, F.linear(input, weight, bias))
 
 
 def check(input, weight, bias, activation):

@@ -6,9 +6,9 @@ import math
 import torch
 
 from nnzoo_fast import _extension, tables
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.linear.outputs import allocate
-from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 
 RUNGS = ("loops", "vectors", "tiles", "blocks", "threads")
 """The ladder below the packed product, simplest first: the `LinearRung`s of csrc/ops/linear/linear.h."""
@@ -21,8 +21,6 @@ FEW_ROWS_WEIGHT = 2**18
 
 NARROW = 192
 """In or out features below which a training step spends as long packing as multiplying."""
-
-ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
 def supports(input, weight, bias, activation) -> Verdict:
@@ -95,6 +93,21 @@ def _forward(kernel, weight_strides, input, weight, bias, activation, training):
         torch.get_num_threads(),
     )
     return output, preactivation
+
+
+def activation_gradient(grad: torch.Tensor, kept: torch.Tensor, activation: str) -> torch.Tensor:
+    """grad [M, N] * activation'(.) of `kept` [M, N]; both are contiguous."""
+    result = torch.empty_like(grad)
+    _extension._C.activation_backward(
+        grad.data_ptr(),
+        kept.data_ptr(),
+        result.data_ptr(),
+        *grad.shape,
+        ACTIVATION_CODES[activation],
+        _extension.DTYPE_CODES[grad.dtype],
+        torch.get_num_threads(),
+    )
+    return result
 
 
 def backward(grads, args, outputs, needs):

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 
 from nnzoo_fast._extension import DTYPE_CODES
+from nnzoo_fast.activations import ACTIVATION_CODES, kept_of
 from nnzoo_fast.backends import Verdict, address
 from nnzoo_fast.cuda_support import Kernels, call
-from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
 from nnzoo_fast.ops.linear.cuda_plan import Kernel, kernel_for, multiprocessors, row_slice_of, slice_of
-from nnzoo_fast.ops.linear.outputs import NEEDS_PREACTIVATION, allocate
+from nnzoo_fast.ops.linear.outputs import allocate
 
 
 def supports(input, weight, bias, activation) -> Verdict:
@@ -62,6 +62,11 @@ def gradient(grad, sums=None, kept=None, activation="none") -> torch.Tensor:
     return grad if out is None else out
 
 
+def activation_gradient(grad: torch.Tensor, kept: torch.Tensor, activation: str) -> torch.Tensor:
+    """grad [M, N] * activation'(.) of `kept` [M, N], contiguous."""
+    return gradient(grad, None, kept, activation)
+
+
 class Ladder(NamedTuple):
     """The kernels up to one rung."""
 
@@ -78,8 +83,7 @@ class Ladder(NamedTuple):
         needs_input, needs_weight, needs_bias = needs
         grad_input = grad_weight = None
         grad_bias = grads[0].new_empty(weight.shape[:1]) if needs_bias else None
-        kept = outputs[1] if activation in NEEDS_PREACTIVATION else outputs[0]
-        grad = gradient(rows_of(grads[0]), grad_bias, None if activation == "none" else kept, activation)
+        grad = gradient(rows_of(grads[0]), grad_bias, kept_of(outputs, activation), activation)
         if needs_input:
             grad_input = grad.new_empty(input.shape)
             product(grad, weight.t(), grad_input, top=self.top)

@@ -1,13 +1,11 @@
 """What `linear` returns, and what its backward keeps."""
 
-NEEDS_PREACTIVATION = ("gelu", "gelu_tanh", "silu")
-"""Activations whose derivative can't be had from their output."""
+from nnzoo_fast.activations import is_kept, kept_outputs
 
 
 def allocate(input, weight, bias, activation, training):
     shape = (*input.shape[:-1], weight.shape[0])
-    kept = training and activation in NEEDS_PREACTIVATION
-    return input.new_empty(shape), input.new_empty(shape) if kept else None
+    return input.new_empty(shape), input.new_empty(shape) if is_kept(activation, training) else None
 
 
 def keeps(args, needs):
@@ -16,5 +14,4 @@ def keeps(args, needs):
     if activation == "none":
         return (needs_weight, needs_input, False), (False, False)
     # The reference rebuilds the pre-activation from every input, as soon as the activation has a curvature.
-    from_preactivation = activation in NEEDS_PREACTIVATION
-    return (True, True, True), (not from_preactivation, from_preactivation)
+    return (True, True, True), kept_outputs(activation)

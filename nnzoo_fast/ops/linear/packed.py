@@ -3,9 +3,10 @@
 import torch
 
 from nnzoo_fast import _extension
+from nnzoo_fast.activations import ACTIVATION_CODES
 from nnzoo_fast.backends import Verdict, address, cpu_supports, requested
 from nnzoo_fast.front_door import EAGER, route
-from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES, rows_of
+from nnzoo_fast.ops.linear.cpu import rows_of
 from nnzoo_fast.stamp import stamp
 
 SMALLEST = 1 << 16

@@ -4,9 +4,9 @@ import functools
 
 import torch
 
+from nnzoo_fast.activations import ACTIVATIONS
 from nnzoo_fast.ops.linear import linear, operation, stock
 from nnzoo_fast.ops.linear.cpu import RUNGS
-from nnzoo_fast.ops.linear.reference import ACTIVATIONS
 from nnzoo_fast.spec import BenchCase, Call, ErrorSample, OpSpec, Sample
 
 

@@ -4,8 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
-from nnzoo_fast.ops.linear.cpu import ACTIVATION_CODES
-from nnzoo_fast.ops.linear.outputs import NEEDS_PREACTIVATION, allocate
+from nnzoo_fast.activations import ACTIVATION_CODES, kept_of
+from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.triton_common import AheadOfTime, compute_type, dot, precision, sigmoid, tanh
 
 NONE = tl.constexpr(ACTIVATION_CODES["none"])
@@ -151,7 +151,7 @@ def backward(grads, args, outputs, needs):
     needs_input, needs_weight, needs_bias = needs
     grad = grads[0].reshape(-1, weight.shape[0])
     if activation != "none":
-        grad = through_activation(grad, outputs, activation)
+        grad = activation_gradient(grad, kept_of(outputs, activation), activation)
     grad_input = grad_weight = grad_bias = None
     if needs_input:
         grad_input = grad.new_empty(input.shape)
@@ -164,8 +164,8 @@ def backward(grads, args, outputs, needs):
     return grad_input, grad_weight, grad_bias
 
 
-def through_activation(grad, outputs, activation):
-    kept = outputs[1] if activation in NEEDS_PREACTIVATION else outputs[0]
+def activation_gradient(grad, kept, activation):
+    """grad [M, N] * activation'(.) of `kept` [M, N], contiguous."""
     rows, columns = grad.shape
     result = grad.new_empty(grad.shape)
     tile = 1024

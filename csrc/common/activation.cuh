@@ -1,4 +1,4 @@
-// Activations and their derivatives on the device. The codes are positions in ACTIVATIONS of ops/linear/reference.py.
+// Activations and their derivatives on the device. The codes are positions in ACTIVATIONS of nnzoo_fast/activations.py.
 #pragma once
 
 #include "common/math.cuh"
@@ -61,6 +61,31 @@ __device__ A slope(Activation activation, A kept) {
       return kept * (A(1) - kept);
     default:
       return A(1);
+  }
+}
+
+// Moves the values `by` places towards the front, the first ones to the end. A loop that always works on the first few
+// and then rotates needs no unrolling, and the registers no index.
+template <int by, int count, class A>
+__device__ __forceinline__ void rotate(A (&values)[count]) {
+  A first[by];
+#pragma unroll
+  for (int i = 0; i < by; ++i) first[i] = values[i];
+#pragma unroll
+  for (int i = 0; i + by < count; ++i) values[i] = values[i + by];
+#pragma unroll
+  for (int i = 0; i < by; ++i) values[count - by + i] = first[i];
+}
+
+// Activates values in registers, `by` at a time.
+template <int by, int count, class A>
+__device__ __forceinline__ void activate_all(Activation activation, A (&values)[count]) {
+  if (activation == Activation::none) return;
+#pragma unroll 1
+  for (int i = 0; i < count; i += by) {
+#pragma unroll
+    for (int j = 0; j < by; ++j) values[j] = activate(activation, values[j]);
+    rotate<by>(values);
   }
 }
 
