@@ -50,16 +50,13 @@ def activate_stock(name: str, x: torch.Tensor) -> torch.Tensor:
     return _STOCK[name](x)
 
 
-def is_kept(name: str, training: bool) -> bool:
-    """Whether forward keeps the activation's argument for backward."""
-    return training and name in NEEDS_PREACTIVATION
+def kept_outputs(name: str, residual: bool = False) -> tuple[bool, bool]:
+    """Which of (output, kept) holds what the activation's derivative is written in: its argument, or its result where
+    that isn't the output because a residual was added."""
+    apart = residual or name in NEEDS_PREACTIVATION
+    return name != "none" and not apart, name != "none" and apart
 
 
-def kept_outputs(name: str) -> tuple[bool, bool]:
-    """Which of (output, preactivation) the activation's gradient reads."""
-    return (name not in (*NEEDS_PREACTIVATION, "none"), name in NEEDS_PREACTIVATION)
-
-
-def kept_of(outputs: tuple, name: str) -> torch.Tensor | None:
-    """Of (output, preactivation), the one that the activation's gradient reads."""
-    return outputs[kept_outputs(name).index(True)] if name != "none" else None
+def kept_of(outputs: tuple, name: str, residual: bool = False) -> torch.Tensor | None:
+    """Of (output, kept), what the activation's derivative is written in."""
+    return next((out for out, wanted in zip(outputs, kept_outputs(name, residual), strict=True) if wanted), None)

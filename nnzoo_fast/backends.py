@@ -39,10 +39,11 @@ class Backend:
     `supports(*args)` says whether the kernel can run the call, `pays(*args)` whether it is expected to beat the rows
     below. `forward(*args, training)` returns every output of the operation, None for what only backward wants unless
     `training`. `backward(grads, args, outputs, needs)` returns one gradient per flattened tensor argument, None
-    where `needs` says so, contiguous. `args` are always those of the operation's schema, in its order; an input that
-    `keeps` left out comes to `backward` as zeros of stride 0. `supports` may depend on shapes, dtypes, devices and the
-    arguments that are no tensors, but not on strides or values: a traced backward asks it again. `pays` may also ask
-    `wants_gradients` and whether a tensor is contiguous: declined calls are remembered by all of these.
+    where `needs` says so, contiguous or one of `grads` itself. `args` are always those of the operation's schema, in
+    its order; an input that `keeps` left out comes to `backward` as zeros of stride 0. `supports` may depend on shapes,
+    dtypes, devices and the arguments that are no tensors, but not on strides or values: a traced backward asks it
+    again. `pays` may also ask `wants_gradients` and whether a tensor is contiguous: declined calls are remembered by
+    all of these.
     """
 
     name: str

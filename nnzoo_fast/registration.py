@@ -100,8 +100,13 @@ def _register_backward(operation: Operation) -> None:
         if row is None:
             raise backends.BackendError(f"{operation.name}: no backend can run the backward of this traced call")
         found = row.backward(tuple(grads), args, tuple(outputs), tuple(needs))
-        # The fake kernel promises contiguous ones; eager calls take a gradient in its input's memory format.
-        return [grad.contiguous() for grad, needed in zip(found, needs, strict=True) if needed]
+        # The fake kernel promises contiguous ones, eager calls take a gradient in its input's memory format; and an
+        # operator may not return its own argument.
+        return [
+            grad.clone(memory_format=torch.contiguous_format) if any(grad is one for one in grads) else grad.contiguous()
+            for grad, needed in zip(found, needs, strict=True)
+            if needed
+        ]
 
     def fake(grads, *rest):
         *args, outputs, needs = rest

@@ -37,6 +37,11 @@ __device__ A activate(Activation activation, A x) {
   }
 }
 
+// Whether the derivative is written in the argument; the others use the result.
+__host__ __device__ constexpr bool needs_argument(Activation activation) {
+  return activation == Activation::gelu || activation == Activation::gelu_tanh || activation == Activation::silu;
+}
+
 // The derivative, from the output (relu, tanh, sigmoid) or from the argument (gelu, gelu_tanh, silu).
 template <class A>
 __device__ A slope(Activation activation, A kept) {

@@ -15,9 +15,9 @@ class Linear(torch.nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return ops.linear(input, self.weight, self.bias)
 
-    def activated(self, input: torch.Tensor, activation: str) -> torch.Tensor:
-        """activation(forward(input)) in one kernel; `activation` is a name that `ops.linear` knows."""
-        return ops.linear(input, self.weight, self.bias, activation)
+    def activated(self, input: torch.Tensor, activation: str, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """activation(forward(input)) + residual in one kernel; `activation` is a name that `ops.linear` knows."""
+        return ops.linear(input, self.weight, self.bias, activation, residual)
 
 
 @drop_in(torch.nn.LazyLinear)
@@ -38,8 +38,8 @@ class PackedLinear(Packed, Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return self.activated(input, "none")
 
-    def activated(self, input: torch.Tensor, activation: str) -> torch.Tensor:
+    def activated(self, input: torch.Tensor, activation: str, residual: torch.Tensor | None = None) -> torch.Tensor:
         copy = vars(self).get("_packed")  # another thread may take copy and class away meanwhile
-        if copy is not None and copy.suits(input, self.weight, self.bias):
-            return copy.linear(input, self.bias, activation)
-        return Linear.activated(self, input, activation)
+        if copy is not None and copy.suits(input, self.weight, self.bias, residual):
+            return copy.linear(input, self.bias, activation, residual)
+        return Linear.activated(self, input, activation, residual)

@@ -76,7 +76,7 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
         call = (src, first.weight, first.bias, self.activation)
         if call in LITTLE_WORK:
             return True
-        little = linear.choose((*call[:3], activation_name(self.activation) or "none")) is None
+        little = linear.choose((*call[:3], activation_name(self.activation) or "none", None)) is None
         if little:
             LITTLE_WORK.add(call)
         return little

@@ -137,3 +137,15 @@ def test_float32_goes_where_it_was_measured_to_win(monkeypatch):
     assert chosen(64) == chosen(16, layout=torch.channels_last) == "torch"
     monkeypatch.setattr(tables, "TABLE", None)
     assert chosen(32) == "torch" and chosen(128, groups=64) == "torch" and chosen(192, groups=64) == "torch"
+
+
+@pytest.mark.parametrize("size, padding", [((2, 3, 1, 4), 1), ((0, 3, 0, 4), 0), ((0, 3, 1, 1), 1)], ids=str)
+@pytest.mark.parametrize("backend", ["torch", "reference", *(["cpu"] if _extension._C is not None else [])])
+def test_an_output_without_elements(backend, size, padding):
+    call = Call((torch.ones(size), torch.ones(3, 5, 2, 2), torch.ones(5)), {"padding": padding})
+    call = call.map(lambda tensor: tensor.requires_grad_())
+    (expected,), gradients = run_with_gradients(SPEC.stock, call)
+    with nnzoo_fast.backend(backend):
+        (found,), found_gradients = run_with_gradients(conv_transpose, call)
+    assert found.shape == expected.shape and found.numel() == 0
+    assert all(torch.equal(one, other) for one, other in zip(found_gradients, gradients, strict=True))

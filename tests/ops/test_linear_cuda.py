@@ -8,7 +8,7 @@ import torch
 
 import nnzoo_fast
 from nnzoo_fast import _extension
-from nnzoo_fast.activations import ACTIVATIONS
+from nnzoo_fast.activations import ACTIVATIONS, NEEDS_PREACTIVATION
 from nnzoo_fast.ops import linear
 from nnzoo_fast.ops.linear import cuda, cuda_plan
 from nnzoo_fast.ops.linear.cuda_plan import Kernel, kernel_for
@@ -26,11 +26,11 @@ def matrix(rows, depth, dtype, transposed=False):
     return values.to(dtype)
 
 
-def deviates(a, b, out, bias=None, activation="none"):
+def deviates(a, b, out, bias=None, activation="none", residual=None):
     """Whether `out` is further from the product in float64 than stock torch's, in the same dtype, allows."""
-    wide = [None if tensor is None else tensor.double() for tensor in (a, b, bias)]
-    exact = linear(*wide, activation, backend="reference")
-    peer = linear(a, b, bias, activation, backend="reference")
+    a64, b64, *wide = [None if tensor is None else tensor.double() for tensor in (a, b, bias, residual)]
+    exact = linear(a64, b64, wide[0], activation, wide[1], backend="reference")
+    peer = linear(a, b, bias, activation, residual, backend="reference")
     return not Error.of(out, exact).within(allowed_error(Error.of(peer, exact), out.dtype, a.shape[1]))
 
 
@@ -79,13 +79,17 @@ def test_a_result_that_starts_between_packs(top):
     assert not deviates(a, b, out)
 
 
+@pytest.mark.parametrize("columns", [80, 75])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("top", TENSOR_CORES)
-def test_epilogue(top, activation):
-    a, b, bias = matrix(24, 32, torch.bfloat16), matrix(80, 32, torch.bfloat16), torch.randn(80).bfloat16()
-    out, before = (torch.full((24, 80), float("nan"), dtype=torch.bfloat16) for _ in range(2))
-    cuda.product(a, b, out, bias, activation, before, top)
-    assert not deviates(a, b, out, bias, activation) and not deviates(a, b, before, bias)
+def test_epilogue(top, activation, columns):
+    """The residual is every second row of a matrix; what is kept is the activation's argument or its result."""
+    a, b, bias = (values.bfloat16() for values in (torch.randn(24, 32), torch.randn(columns, 32), torch.randn(columns)))
+    residual = torch.randn(48, columns).bfloat16()[::2]
+    out, kept = (torch.full((24, columns), float("nan"), dtype=torch.bfloat16) for _ in range(2))
+    cuda.product(a, b, out, bias, activation, kept, top, residual)
+    assert not deviates(a, b, out, bias, activation, residual)
+    assert not deviates(a, b, kept, bias, "none" if activation in NEEDS_PREACTIVATION else activation)
 
 
 @pytest.mark.parametrize("layout", [(False, False), (True, True)], ids=str)

@@ -1,11 +1,13 @@
-// linear: output = activation(input @ weight^T + bias), and its gradients.
+// linear: output = activation(input @ weight^T + bias) + residual, and its gradients.
 //
 //   input          [M, K]  rows input_row_stride apart, columns adjacent
 //   weight         [N, K]  any strides, so a transposed weight costs no copy
 //   bias           [N]     contiguous; null: none
+//   residual       [M, N]  rows residual_row_stride apart, columns adjacent; null: none
 //   output         [M, N]  contiguous
-//   preactivation  [M, N]  contiguous: input @ weight^T + bias, written by forward and read by backward only for
-//                          activations whose derivative needs it (gelu, gelu_tanh, silu); null in forward: not kept
+//   kept           [M, N]  contiguous: what the activation's derivative is written in, its argument (gelu, gelu_tanh,
+//                          silu) or its result (relu, tanh, sigmoid). Backward reads it, unless there is no activation;
+//                          where it is the output, forward need not write it. Null in forward: not kept
 //
 // All tensors have `dtype` (float32, bfloat16, float64); bfloat16 sums in float32. Outputs may be uninitialised and
 // must not overlap an input. Any size may be 0. The result does not depend on the number of threads.
@@ -19,23 +21,23 @@ struct LinearForward {
   const void* input;
   const void* weight;
   const void* bias;
+  const void* residual;
   void* output;
-  void* preactivation;
+  void* kept;
   std::int64_t M, N, K;
-  std::int64_t input_row_stride, weight_row_stride, weight_col_stride;
+  std::int64_t input_row_stride, weight_row_stride, weight_col_stride, residual_row_stride;
   int activation;  // the codes of common/activation.h
   DType dtype;
   int threads;
 };
 
 // grad_output [M, N]: rows grad_row_stride apart, columns adjacent. Each of grad_input [M, K], grad_weight [N, K] and
-// grad_bias [N] is contiguous, or null if it isn't wanted. `output` is read by relu, tanh and sigmoid alone.
+// grad_bias [N] is contiguous, or null if it isn't wanted. The residual's gradient is grad_output itself.
 struct LinearBackward {
   const void* grad_output;
   const void* input;
   const void* weight;
-  const void* output;
-  const void* preactivation;
+  const void* kept;
   void* grad_input;
   void* grad_weight;
   void* grad_bias;
@@ -46,8 +48,7 @@ struct LinearBackward {
   int threads;
 };
 
-// grad = grad_output * activation'(.), all [M, N] contiguous; `kept` is the output, or the pre-activation where the
-// derivative is written in that.
+// grad = grad_output * activation'(.), all [M, N] contiguous; `kept` as above.
 struct ActivationBackward {
   const void* grad_output;
   const void* kept;

@@ -13,13 +13,14 @@ void forward(const LinearForward& args, const B& weight) {
   const Strided<S> input{static_cast<const S*>(args.input), args.input_row_stride, 1};
   const S* const bias = static_cast<const S*>(args.bias);
   const Store<T, S> output{static_cast<S*>(args.output), args.N};
-  if (activation == Activation::none) {
+  const S* const residual = static_cast<const S*>(args.residual);
+  if (activation == Activation::none && !residual) {
     gemm<Factor<S>>(args.M, args.N, args.K, input, weight, Store<T, S>{output.c, output.stride, false, bias},
                     args.threads);
   } else {
-    S* const kept = needs_preactivation(activation) ? static_cast<S*>(args.preactivation) : nullptr;
-    gemm<Factor<S>>(args.M, args.N, args.K, input, weight, ActivatedStore<T, S>{bias, output, kept, activation},
-                    args.threads);
+    const ActivatedStore<T, S> store{bias,       output,   static_cast<S*>(args.kept),
+                                     activation, residual, args.residual_row_stride};
+    gemm<Factor<S>>(args.M, args.N, args.K, input, weight, store, args.threads);
   }
 }
 
@@ -65,10 +66,9 @@ void linear_backward(const LinearBackward& args) {
       backward_from<S>(args, static_cast<const S*>(args.grad_output), args.grad_row_stride);
     } else {
       Scratch scratch;
-      const void* const at = needs_preactivation(activation) ? args.preactivation : args.output;
       G* const grad = scratch.take<G>(args.M * args.N);
       differentiate<Compute<S>>(activation, args.M, args.N, static_cast<const S*>(args.grad_output),
-                                args.grad_row_stride, static_cast<const S*>(at), grad, args.threads);
+                                args.grad_row_stride, static_cast<const S*>(args.kept), grad, args.threads);
       backward_from<S>(args, grad, args.N);
     }
   });

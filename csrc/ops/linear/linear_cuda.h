@@ -21,9 +21,11 @@ namespace nnzoo::cuda {
 //   hopper   wgmma fed by tensor maps, persistent blocks in clusters; compute capability 9.0
 enum class LinearKernel : int { naive = 0, tiled = 1, vectors = 2, staged = 3, tensor = 4, hopper = 5 };
 
-// out = activation(a * b^T + bias), before[m, n] being the argument of the activation.
+// out = activation(a * b^T + bias) + residual; kept[m, n] is what the activation's derivative is written in: its
+// argument (gelu, gelu_tanh, silu) or its result.
 //   a: [rows, depth], strides a_row, a_depth     b: [columns, depth], strides b_row, b_depth
-//   bias: [columns] or null                      out: [rows, columns]     before: [rows, columns] or null
+//   bias: [columns] or null                      out: [rows, columns]     kept: [rows, columns] or null
+//   residual: [rows, columns] or null, rows residual_row apart
 // `tensor` and `hopper` need of a and b: a stride of 1 in one dimension, the other a positive multiple of 16 bytes and
 // no less than a row, the start aligned to 16 bytes; sizes below 2^31 and above 0.
 // Where `slice`, a multiple of 64, is less than depth, the depth is cut into slices that are summed apart and then
@@ -34,11 +36,13 @@ struct LinearProduct {
   const void* a;
   const void* b;
   const void* bias;
+  const void* residual;
   void* out;
-  void* before;
+  void* kept;
   void* parts;
   std::int64_t rows, columns, depth;
   std::int64_t a_row, a_depth, b_row, b_depth;
+  std::int64_t residual_row;
   std::int64_t slice;
   int activation;
   DType dtype;

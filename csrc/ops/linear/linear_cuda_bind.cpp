@@ -8,15 +8,17 @@
 namespace nnzoo {
 namespace {
 
-// tensors: a, b, bias, out, before, parts; sizes: rows, columns, depth, a_row, a_depth, b_row, b_depth, slice
-void product(const std::array<Address, 6>& tensors, const std::array<std::int64_t, 8>& sizes, int activation, int dtype,
+// tensors: a, b, bias, residual, out, kept, parts; sizes: rows, columns, depth, a_row, a_depth, b_row, b_depth,
+// residual_row, slice
+void product(const std::array<Address, 7>& tensors, const std::array<std::int64_t, 9>& sizes, int activation, int dtype,
              int kernel, int multiprocessors, Address stream) {
   const cuda::LinearProduct args{pointer<const void>(tensors[0]),
                                  pointer<const void>(tensors[1]),
                                  pointer<const void>(tensors[2]),
-                                 pointer<void>(tensors[3]),
+                                 pointer<const void>(tensors[3]),
                                  pointer<void>(tensors[4]),
                                  pointer<void>(tensors[5]),
+                                 pointer<void>(tensors[6]),
                                  sizes[0],
                                  sizes[1],
                                  sizes[2],
@@ -25,6 +27,7 @@ void product(const std::array<Address, 6>& tensors, const std::array<std::int64_
                                  sizes[5],
                                  sizes[6],
                                  sizes[7],
+                                 sizes[8],
                                  activation,
                                  static_cast<DType>(dtype),
                                  static_cast<cuda::LinearKernel>(kernel),

@@ -18,7 +18,7 @@ constexpr int kThreads = kMultiplyingThreads + 128;
 constexpr int kAlignment = 1024;  // of 8 swizzled lines
 
 struct Maps {
-  CUtensorMap a, b, out, before;
+  CUtensorMap a, b, out, kept;
 };
 
 struct Walk {

@@ -65,7 +65,7 @@ class StripStore {
     __syncwarp();
     if (leads && row < to.rows && column < to.columns) {
       const int corner[2] = {static_cast<int>(column), static_cast<int>(row)};
-      tensor_copy_to_global(tensor == to.out ? &maps_.out : &maps_.before, corner, strip);
+      tensor_copy_to_global(tensor == to.out ? &maps_.out : &maps_.kept, corner, strip);
     }
     if (leads) bulk_copy_commit();
   }
@@ -129,7 +129,7 @@ __device__ void consume(Memory& memory, const Maps& maps, const Output<T>& to, c
       if (to.parts) {
         store_part(to, item.slice, values, row, column);
       } else {
-        finish_strip(to, values, column,
+        finish_strip(to, values, row, column,
                      [&](T* tensor, const float (&rounded)[kStripValues]) { store(to, tensor, rounded, row, column); });
       }
     }
@@ -211,10 +211,10 @@ void launch_hopper(const LinearProduct& args, void* stream) {
   Maps maps;
   maps.a = map_of_operand<T, a_along_depth>(args.a, args.rows, args.depth, args.a_row, args.a_depth);
   maps.b = map_of_operand<T, b_along_depth>(args.b, args.columns, args.depth, args.b_row, args.b_depth);
-  maps.out = maps.before = maps.a;
+  maps.out = maps.kept = maps.a;
   if (walk.stores_by_map) {
     maps.out = map_of<T>(args.out, args.columns, args.rows, args.columns, kStripRows);
-    if (args.before) maps.before = map_of<T>(args.before, args.columns, args.rows, args.columns, kStripRows);
+    if (args.kept) maps.kept = map_of<T>(args.kept, args.columns, args.rows, args.columns, kStripRows);
   }
   const std::int64_t most = args.multiprocessors / kCluster;
   const auto clusters = static_cast<unsigned>(walk.items < most ? walk.items : most);

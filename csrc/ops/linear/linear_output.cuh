@@ -1,4 +1,4 @@
-// What becomes of the sums of a product: bias, activation and rounding, or a slice's part of the sums.
+// What becomes of the sums of a product: bias, activation, residual and rounding, or a slice's part of the sums.
 #pragma once
 
 #include <cstring>
@@ -17,22 +17,27 @@ template <class T>
 struct Output {
   using A = Accumulator<T>;
   const T* bias;
+  const T* residual;
   T* out;
-  T* before;
+  T* kept;
   A* parts;
-  std::int64_t rows, columns;
+  std::int64_t rows, columns, residual_row;
   Activation activation;
-  bool packed;  // rows of out and before are whole aligned packs of 16 bytes
+  bool keeps_argument;  // of the activation, rather than its result
+  bool packed;          // rows of out and kept are whole aligned packs of 16 bytes
 
   explicit Output(const LinearProduct& args)
       : bias(static_cast<const T*>(args.bias)),
+        residual(static_cast<const T*>(args.residual)),
         out(static_cast<T*>(args.out)),
-        before(static_cast<T*>(args.before)),
+        kept(static_cast<T*>(args.kept)),
         parts(static_cast<A*>(args.parts)),
         rows(args.rows),
         columns(args.columns),
+        residual_row(args.residual_row),
         activation(static_cast<Activation>(args.activation)),
-        packed(columns % kPackSize<T> == 0 && is_aligned(out) && is_aligned(before)) {}
+        keeps_argument(needs_argument(activation)),
+        packed(columns % kPackSize<T> == 0 && is_aligned(out) && is_aligned(kept)) {}
 
   __device__ void operator()(int slice, std::int64_t row, std::int64_t column, A sum) const {
     const std::int64_t at = row * columns + column;
@@ -41,8 +46,11 @@ struct Output {
       return;
     }
     if (bias) sum += widen(bias[column]);
-    if (before) before[at] = narrow<T>(sum);
-    out[at] = narrow<T>(activate(activation, sum));
+    if (kept && keeps_argument) kept[at] = narrow<T>(sum);
+    sum = activate(activation, sum);
+    if (kept && !keeps_argument) kept[at] = narrow<T>(sum);
+    if (residual) sum += widen(residual[row * residual_row + column]);
+    out[at] = narrow<T>(sum);
   }
 };
 
@@ -115,10 +123,32 @@ __device__ __forceinline__ void store_part(const Output<T>& to, int slice, const
   }
 }
 
-// Adds the bias to a strip, hands it to `store(to.before, values)` if wanted, activates it, and does so with `to.out`.
+// Adds the residual to a strip.
+template <class T>
+__device__ __forceinline__ void add_residual(const Output<T>& to, float (&values)[kStripValues], std::int64_t row,
+                                             std::int64_t column) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const std::int64_t own_row = row + lane / 4 + half * 8;
+    if (own_row >= to.rows) continue;
+    const T* const from = to.residual + own_row * to.residual_row;
+#pragma unroll
+    for (int i = 0; i < kStripValues; i += 4) {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const std::int64_t own = column + i * 2 + lane % 4 * 2 + j;
+        if (own < to.columns) values[i + half * 2 + j] += widen(from[own]);
+      }
+    }
+  }
+}
+
+// Adds the bias to a strip, activates it, and adds the residual; `store(to.kept, values)` on the way, if that is
+// wanted, and `store(to.out, values)` in the end.
 template <class T, class Store>
-__device__ __forceinline__ void finish_strip(const Output<T>& to, float (&values)[kStripValues], std::int64_t column,
-                                             const Store& store) {
+__device__ __forceinline__ void finish_strip(const Output<T>& to, float (&values)[kStripValues], std::int64_t row,
+                                             std::int64_t column, const Store& store) {
   if (to.bias) {
 #pragma unroll
     for (int i = 0; i < kStripValues; ++i) {
@@ -126,8 +156,10 @@ __device__ __forceinline__ void finish_strip(const Output<T>& to, float (&values
       if (own < to.columns) values[i] += widen(to.bias[own]);
     }
   }
-  if (to.before) store(to.before, values);
+  if (to.kept && to.keeps_argument) store(to.kept, values);
   activate_all<4>(to.activation, values);
+  if (to.kept && !to.keeps_argument) store(to.kept, values);
+  if (to.residual) add_residual(to, values, row, column);
   store(to.out, values);
 }
 

@@ -18,8 +18,9 @@ class Simple {
         input_(static_cast<const S*>(args.input)),
         weight_(static_cast<const S*>(args.weight)),
         bias_(static_cast<const S*>(args.bias)),
+        residual_(static_cast<const S*>(args.residual)),
         output_(static_cast<S*>(args.output)),
-        preactivation_(static_cast<S*>(args.preactivation)) {}
+        kept_(static_cast<S*>(args.kept)) {}
 
   // The definition. One addition waits for the one before it.
   void loops() const {
@@ -107,16 +108,20 @@ class Simple {
   NNZOO_INLINE void finish(std::int64_t m, std::int64_t n, T sum) const {
     const std::int64_t place = m * args_.N + n;
     const Vec<T> x = Vec<T>::set(bias_ ? sum + T(to_float(bias_[n])) : sum);
-    if (preactivation_) x.store(preactivation_ + place, 1);
-    activate(static_cast<Activation>(args_.activation), x).store(output_ + place, 1);
+    const Activation activation = static_cast<Activation>(args_.activation);
+    Vec<T> y = activate(activation, x);
+    if (kept_) (needs_preactivation(activation) ? x : y).store(kept_ + place, 1);
+    if (residual_) y += Vec<T>::load(residual_ + m * args_.residual_row_stride + n, 1);
+    y.store(output_ + place, 1);
   }
 
   const LinearForward& args_;
   const S* input_;
   const S* weight_;
   const S* bias_;
+  const S* residual_;
   S* output_;
-  S* preactivation_;
+  S* kept_;
 };
 
 }  // namespace

@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       store_part(to, static_cast<int>(blockIdx.y), values, row, column);
       continue;
     }
-    finish_strip(to, values, column, [&](T* tensor, const float (&rounded)[kStripValues]) {
+    finish_strip(to, values, row, column, [&](T* tensor, const float (&rounded)[kStripValues]) {
       __syncwarp();
       put_strip(strip, rounded);
       __syncwarp();

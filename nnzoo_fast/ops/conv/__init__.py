@@ -10,7 +10,14 @@ from nnzoo_fast.cuda_support import cuda_rows
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.conv import cpu
-from nnzoo_fast.ops.conv.arguments import per_dimension, resolve_padding
+from nnzoo_fast.ops.conv.arguments import (
+    as_lists,
+    check_least,
+    check_weight_and_bias,
+    dimensions_of,
+    per_dimension,
+    resolve_padding,
+)
 from nnzoo_fast.ops.conv.outputs import allocate, keeps, output_size
 from nnzoo_fast.ops.conv.reference import pads_from_last_dimension, reference
 from nnzoo_fast.triton_support import triton_row
@@ -61,13 +68,7 @@ def conv(
     check_activation("conv", activation)
     if not (is_traceable(input) and is_traceable(weight)):
         return activate_stock(activation, _stock_unseen(*call[:-1]))
-    n = weight.dim() - 2
-    if n not in (1, 2, 3):
-        raise RuntimeError(f"conv: weight must have 3 to 5 dimensions, got {list(weight.shape)}")
-    if input.dim() not in (n + 1, n + 2):
-        raise RuntimeError(
-            f"conv: input {list(input.shape)} must have {n + 1} or {n + 2} dimensions, as weight has {n + 2}"
-        )
+    n = dimensions_of("conv", input, weight)
     stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
     padding = resolve_padding(padding, weight.shape[2:], stride, dilation)
     settings = stride, padding, dilation, groups, activation
@@ -79,12 +80,9 @@ def conv(
 def _stock_unseen(input, weight, bias, stride, padding, dilation, groups):
     """For fx proxies, which have no shape: the stock operator that needs no number of dimensions."""
     if isinstance(padding, str):
-        as_list = [[value] if isinstance(value, int) else list(value) for value in (stride, dilation)]
-        return _compat.convolution_with_mode(input, weight, bias, as_list[0], padding, as_list[1], groups)
-    stride, padding, dilation = (
-        [value] if isinstance(value, int) else list(value) for value in (stride, padding, dilation)
-    )
-    return torch.convolution(input, weight, bias, stride, padding, dilation, False, [0], groups)
+        stride, dilation = as_lists(stride, dilation)
+        return _compat.convolution_with_mode(input, weight, bias, stride, padding, dilation, groups)
+    return torch.convolution(input, weight, bias, *as_lists(stride, padding, dilation), False, [0], groups)
 
 
 def stock(input, weight, bias, stride, padding, dilation, groups, activation="none"):
@@ -96,29 +94,19 @@ def stock(input, weight, bias, stride, padding, dilation, groups, activation="no
 
 
 def check(input, weight, bias, stride, padding, dilation, groups, activation):
-    for name, values, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
-        if min(values) < least:
-            raise RuntimeError(f"conv: {name} must be at least {least}, got {list(values)}")
+    check_least("conv", ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1))
     if groups < 1 or weight.shape[0] % groups or input.shape[1] != weight.shape[1] * groups:
         raise RuntimeError(
             f"conv: input {list(input.shape)} and weight {list(weight.shape)} don't fit groups={groups}: expected "
             f"{weight.shape[1] * groups} input channels, and output channels divisible by groups"
         )
-    if bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[0]):
-        raise RuntimeError(f"conv: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
-    if min(weight.shape[2:]) < 1:
-        raise RuntimeError(f"conv: weight {list(weight.shape)} has an empty kernel")
+    check_weight_and_bias("conv", input, weight, bias, weight.shape[0])
     size = output_size(input, weight, stride, padding, dilation)
     if min(size) < 1:
         raise RuntimeError(
             f"conv: input {list(input.shape)} with padding {list(padding)} is smaller than the kernel of weight "
             f"{list(weight.shape)} with dilation {list(dilation)}"
         )
-    for name, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is not None and tensor.dtype != input.dtype:
-            raise RuntimeError(f"conv: {name} is {tensor.dtype}, expected input's {input.dtype}")
-        if tensor is not None and tensor.device != input.device:
-            raise RuntimeError(f"conv: {name} is on {tensor.device}, expected input's {input.device}")
 
 
 def flops(input, weight, bias, stride, padding, dilation, groups, activation="none"):

@@ -74,24 +74,55 @@ def strides_of(tensor: torch.Tensor) -> tuple[int, ...]:
     return (batch, channel, *in_three(space, 0))
 
 
-def forward(input, weight, bias, stride, padding, dilation, groups, activation, training, kernel="conv_forward"):
-    output, preactivation = allocate(input, weight, bias, stride, padding, dilation, groups, activation, training)
+def run_forward(kernel, input, weight, bias, outputs, numbers, activation="none") -> None:
+    """`outputs`: the output and the activation's argument, or None. `numbers`: as `numbers_of` gives them."""
+    output, kept = outputs
     weight = weight.contiguous()
     bias = None if bias is None else bias.contiguous()
-    getattr(_extension._C, kernel)(
+    kernel(
         input.data_ptr(),
         weight.data_ptr(),
         address(bias),
         output.data_ptr(),
-        address(preactivation),
-        numbers_of(input, weight, output, stride, padding, dilation, groups),
+        address(kept),
+        numbers,
         strides_of(input),
         strides_of(output),
         ACTIVATION_CODES[activation],
         _extension.DTYPE_CODES[input.dtype],
         torch.get_num_threads(),
     )
-    return output, preactivation
+
+
+def run_backward(kernel, grad, input, weight, numbers, needs):
+    """The gradients of input, weight and bias, of those that `needs` says."""
+    needs_input, needs_weight, needs_bias = needs
+    weight = weight.contiguous() if needs_input else weight
+    grad_input = grad.new_empty(input.shape) if needs_input else None
+    grad_weight = grad.new_empty(weight.shape) if needs_weight else None
+    grad_bias = grad.new_empty(grad.shape[1:2]) if needs_bias else None
+    kernel(
+        grad.data_ptr(),
+        input.data_ptr(),
+        weight.data_ptr(),
+        address(grad_input),
+        address(grad_weight),
+        address(grad_bias),
+        numbers,
+        strides_of(grad),
+        strides_of(input),
+        strides_of(input if grad_input is None else grad_input),
+        _extension.DTYPE_CODES[grad.dtype],
+        torch.get_num_threads(),
+    )
+    return grad_input, grad_weight, grad_bias
+
+
+def forward(input, weight, bias, stride, padding, dilation, groups, activation, training, kernel="conv_forward"):
+    outputs = allocate(input, weight, bias, stride, padding, dilation, groups, activation, training)
+    numbers = numbers_of(input, weight, outputs[0], stride, padding, dilation, groups)
+    run_forward(getattr(_extension._C, kernel), input, weight, bias, outputs, numbers, activation)
+    return outputs
 
 
 def forward_im2col(input, weight, bias, stride, padding, dilation, groups, activation):
@@ -102,24 +133,6 @@ def forward_im2col(input, weight, bias, stride, padding, dilation, groups, activ
 
 def backward(grads, args, outputs, needs):
     input, weight, bias, stride, padding, dilation, groups, activation = args
-    needs_input, needs_weight, needs_bias = needs
     grad = through_activation(activation_gradient, grads[0], outputs, activation)
-    weight = weight.contiguous() if needs_input else weight
-    grad_input = grad.new_empty(input.shape) if needs_input else None
-    grad_weight = grad.new_empty(weight.shape) if needs_weight else None
-    grad_bias = grad.new_empty(weight.shape[:1]) if needs_bias else None
-    _extension._C.conv_backward(
-        grad.data_ptr(),
-        input.data_ptr(),
-        weight.data_ptr(),
-        address(grad_input),
-        address(grad_weight),
-        address(grad_bias),
-        numbers_of(input, weight, grad, stride, padding, dilation, groups),
-        strides_of(grad),
-        strides_of(input),
-        strides_of(grad if grad_input is None else grad_input),
-        _extension.DTYPE_CODES[grad.dtype],
-        torch.get_num_threads(),
-    )
-    return grad_input, grad_weight, grad_bias
+    numbers = numbers_of(input, weight, grad, stride, padding, dilation, groups)
+    return run_backward(_extension._C.conv_backward, grad, input, weight, numbers, needs)

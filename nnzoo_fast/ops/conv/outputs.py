@@ -2,7 +2,7 @@
 
 import torch
 
-from nnzoo_fast.activations import is_kept, kept_of, kept_outputs
+from nnzoo_fast.activations import kept_of, kept_outputs
 
 
 def output_size(input, weight, stride, padding, dilation) -> list[int]:
@@ -17,7 +17,7 @@ def allocate(input, weight, bias, stride, padding, dilation, groups, activation,
     """Channels-last for a channels-last input, else contiguous."""
     shape = (input.shape[0], weight.shape[0], *output_size(input, weight, stride, padding, dilation))
     output = torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format_of(input))
-    return output, torch.empty_like(output) if is_kept(activation, training) else None
+    return output, torch.empty_like(output) if training and kept_outputs(activation)[1] else None
 
 
 def keeps(args, needs):

@@ -6,7 +6,13 @@ import torch.nn.functional as F
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.operation import Operation
-from nnzoo_fast.ops.conv.arguments import per_dimension
+from nnzoo_fast.ops.conv.arguments import (
+    as_lists,
+    check_least,
+    check_weight_and_bias,
+    dimensions_of,
+    per_dimension,
+)
 from nnzoo_fast.ops.conv_transpose import cpu
 from nnzoo_fast.ops.conv_transpose.outputs import allocate, output_size
 from nnzoo_fast.ops.conv_transpose.reference import reference
@@ -57,13 +63,7 @@ def conv_transpose(
         return _STOCK[weight.dim() - 3](*call)
     if not (is_traceable(input) and is_traceable(weight)):
         return _stock_unseen(*call)
-    n = weight.dim() - 2
-    if n not in (1, 2, 3):
-        raise RuntimeError(f"conv_transpose: weight must have 3 to 5 dimensions, got {list(weight.shape)}")
-    if input.dim() not in (n + 1, n + 2):
-        raise RuntimeError(
-            f"conv_transpose: input {list(input.shape)} must have {n + 1} or {n + 2} dimensions, as weight has {n + 2}"
-        )
+    n = dimensions_of("conv_transpose", input, weight)
     stride = per_dimension("stride", stride, n, "conv_transpose")
     padding = per_dimension("padding", padding, n, "conv_transpose")
     output_padding = per_dimension("output_padding", output_padding, n, "conv_transpose")
@@ -76,9 +76,7 @@ def conv_transpose(
 
 def _stock_unseen(input, weight, bias, stride, padding, output_padding, groups, dilation):
     """For fx proxies, which have no shape: the stock operator that needs no number of dimensions."""
-    stride, padding, output_padding, dilation = (
-        [value] if isinstance(value, int) else list(value) for value in (stride, padding, output_padding, dilation)
-    )
+    stride, padding, output_padding, dilation = as_lists(stride, padding, output_padding, dilation)
     return torch.convolution(input, weight, bias, stride, padding, dilation, True, output_padding, groups)
 
 
@@ -87,14 +85,13 @@ def stock(input, weight, *rest):
 
 
 def check(input, weight, bias, stride, padding, output_padding, groups, dilation):
-    for name, values, least in (
+    check_least(
+        "conv_transpose",
         ("stride", stride, 1),
         ("padding", padding, 0),
         ("output_padding", output_padding, 0),
         ("dilation", dilation, 1),
-    ):
-        if min(values) < least:
-            raise RuntimeError(f"conv_transpose: {name} must be at least {least}, got {list(values)}")
+    )
     if any(extra >= max(step, gap) for extra, step, gap in zip(output_padding, stride, dilation, strict=True)):
         raise RuntimeError(
             f"conv_transpose: output_padding must be less than the stride or the dilation, got {list(output_padding)} "
@@ -105,23 +102,14 @@ def check(input, weight, bias, stride, padding, output_padding, groups, dilation
             f"conv_transpose: input {list(input.shape)} and weight {list(weight.shape)} don't fit groups={groups}: "
             f"expected {weight.shape[0]} input channels, divisible by groups"
         )
-    out_channels = weight.shape[1] * groups
-    if bias is not None and (bias.dim() != 1 or bias.shape[0] != out_channels):
-        raise RuntimeError(f"conv_transpose: bias must be [{out_channels}], got {list(bias.shape)}")
-    if min(weight.shape[2:]) < 1:
-        raise RuntimeError(f"conv_transpose: weight {list(weight.shape)} has an empty kernel")
-    if min(input.shape[2:]) < 1:
+    check_weight_and_bias("conv_transpose", input, weight, bias, weight.shape[1] * groups)
+    if input.shape[0] and min(input.shape[2:]) < 1:
         raise RuntimeError(f"conv_transpose: input {list(input.shape)} has no pixels")
-    if min(output_size(input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation)) < 1:
+    if min(output_size(input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation)) < 0:
         raise RuntimeError(
-            f"conv_transpose: padding {list(padding)} leaves nothing of input {list(input.shape)} with weight "
+            f"conv_transpose: padding {list(padding)} takes more than input {list(input.shape)} gives with weight "
             f"{list(weight.shape)}, stride {list(stride)} and dilation {list(dilation)}"
         )
-    for name, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is not None and tensor.dtype != input.dtype:
-            raise RuntimeError(f"conv_transpose: {name} is {tensor.dtype}, expected input's {input.dtype}")
-        if tensor is not None and tensor.device != input.device:
-            raise RuntimeError(f"conv_transpose: {name} is on {tensor.device}, expected input's {input.device}")
 
 
 def keeps(args, needs):

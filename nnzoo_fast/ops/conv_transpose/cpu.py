@@ -2,12 +2,9 @@
 
 import math
 
-import torch
-
 from nnzoo_fast import _extension, tables
-from nnzoo_fast.activations import ACTIVATION_CODES
-from nnzoo_fast.backends import Verdict, address, cpu_supports
-from nnzoo_fast.ops.conv.cpu import numbers_of, strides_of
+from nnzoo_fast.backends import Verdict, cpu_supports
+from nnzoo_fast.ops.conv.cpu import numbers_of, run_backward, run_forward
 from nnzoo_fast.ops.conv_transpose.outputs import allocate
 
 
@@ -47,43 +44,17 @@ def shape_numbers(input, weight, output, stride, padding, groups, dilation) -> t
 
 def forward(input, weight, bias, stride, padding, output_padding, groups, dilation, training):
     outputs = allocate(input, weight, bias, stride, padding, output_padding, groups, dilation, training)
-    weight = weight.contiguous()
-    bias = None if bias is None else bias.contiguous()
-    _extension._C.conv_transpose_forward(
-        input.data_ptr(),
-        weight.data_ptr(),
-        address(bias),
-        outputs[0].data_ptr(),
-        0,
-        shape_numbers(input, weight, outputs[0], stride, padding, groups, dilation),
-        strides_of(input),
-        strides_of(outputs[0]),
-        ACTIVATION_CODES["none"],
-        _extension.DTYPE_CODES[input.dtype],
-        torch.get_num_threads(),
-    )
+    if outputs[0].numel():
+        numbers = shape_numbers(input, weight, outputs[0], stride, padding, groups, dilation)
+        run_forward(_extension._C.conv_transpose_forward, input, weight, bias, (*outputs, None), numbers)
     return outputs
 
 
 def backward(grads, args, outputs, needs):
     input, weight, bias, stride, padding, output_padding, groups, dilation = args
-    needs_input, needs_weight, needs_bias = needs
-    grad, weight = grads[0], weight.contiguous() if needs_input else weight
-    grad_input = grad.new_empty(input.shape) if needs_input else None
-    grad_weight = grad.new_empty(weight.shape) if needs_weight else None
-    grad_bias = grad.new_empty(grad.shape[1:2]) if needs_bias else None
-    _extension._C.conv_transpose_backward(
-        grad.data_ptr(),
-        input.data_ptr(),
-        weight.data_ptr(),
-        address(grad_input),
-        address(grad_weight),
-        address(grad_bias),
-        shape_numbers(input, weight, grad, stride, padding, groups, dilation),
-        strides_of(grad),
-        strides_of(input),
-        strides_of(input if grad_input is None else grad_input),
-        _extension.DTYPE_CODES[grad.dtype],
-        torch.get_num_threads(),
-    )
-    return grad_input, grad_weight, grad_bias
+    grad = grads[0]
+    if grad.numel() == 0:
+        shapes = (input.shape, weight.shape, grad.shape[1:2])
+        return tuple(grad.new_zeros(shape) if needed else None for shape, needed in zip(shapes, needs, strict=True))
+    numbers = shape_numbers(input, weight, grad, stride, padding, groups, dilation)
+    return run_backward(_extension._C.conv_transpose_backward, grad, input, weight, numbers, needs)

@@ -1,4 +1,4 @@
-"""`linear`: activation(input @ weight^T + bias), with bias and activation applied while the product is in registers."""
+"""`linear`: activation(input @ weight^T + bias) + residual, all of it while the product is in registers or cache."""
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +20,18 @@ def linear(
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
     activation: str = "none",
+    residual: torch.Tensor | None = None,
     *,
     backend: str | None = None,
 ) -> torch.Tensor:
-    """activation(input @ weight^T + bias).
+    """activation(input @ weight^T + bias) + residual: what is added comes after the activation.
 
     Args:
         input: [*, in_features].
         weight: [out_features, in_features], any strides.
         bias: [out_features].
         activation: "none", "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid".
+        residual: [*, out_features], any strides; `x.expand(...)` for what is to be repeated.
         backend: run on this backend or raise; by default the first that pays.
 
     Returns:
@@ -41,14 +43,15 @@ def linear(
         BackendError: `backend` can't run this call.
     """
     check_activation("linear", activation)
-    return operation(input, weight, bias, activation, backend=backend)
+    return operation(input, weight, bias, activation, residual, backend=backend)
 
 
-def stock(input, weight, bias, activation):
-    return activate_stock(activation, F.linear(input, weight, bias))
+def stock(input, weight, bias, activation, residual):
+    output = activate_stock(activation, F.linear(input, weight, bias))
+    return output if residual is None else output + residual
 
 
-def check(input, weight, bias, activation):
+def check(input, weight, bias, activation, residual):
     if weight.dim() != 2:
         raise RuntimeError(f"linear: weight must be [out_features, in_features], got {list(weight.shape)}")
     if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
@@ -58,6 +61,11 @@ def check(input, weight, bias, activation):
         if bias.dim() != 1 or bias.shape[0] != weight.shape[0]:
             raise RuntimeError(f"linear: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
         check_like(input, "bias", bias)
+    if residual is not None:
+        shape = [*input.shape[:-1], weight.shape[0]]
+        if list(residual.shape) != shape:
+            raise RuntimeError(f"linear: residual must be {shape}, as the output is, got {list(residual.shape)}")
+        check_like(input, "residual", residual)
 
 
 def check_like(input, name, tensor):
@@ -67,7 +75,7 @@ def check_like(input, name, tensor):
         raise RuntimeError(f"linear: {name} is on {tensor.device}, expected input's {input.device}")
 
 
-def flops(input, weight, bias, activation):
+def flops(input, weight, bias, activation, residual=None):
     rows = 1
     for size in input[:-1]:
         rows *= size
@@ -76,8 +84,8 @@ def flops(input, weight, bias, activation):
 
 operation = Operation(
     "linear",
-    "Tensor input, Tensor weight, Tensor? bias, str activation",
-    ("output", "preactivation"),
+    "Tensor input, Tensor weight, Tensor? bias, str activation, Tensor? residual",
+    ("output", "kept"),
     allocate=allocate,
     reference=reference,
     stock=stock,

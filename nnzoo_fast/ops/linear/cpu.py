@@ -6,7 +6,7 @@ import math
 import torch
 
 from nnzoo_fast import _extension, tables
-from nnzoo_fast.activations import ACTIVATION_CODES
+from nnzoo_fast.activations import ACTIVATION_CODES, kept_of
 from nnzoo_fast.backends import Verdict, address, cpu_supports
 from nnzoo_fast.ops.linear.outputs import allocate
 
@@ -23,11 +23,11 @@ NARROW = 192
 """In or out features below which a training step spends as long packing as multiplying."""
 
 
-def supports(input, weight, bias, activation) -> Verdict:
+def supports(input, weight, bias, activation, residual) -> Verdict:
     return cpu_supports(input, "linear_forward")
 
 
-def kind_of(input, weight, bias, activation) -> tuple[str, int]:
+def kind_of(input, weight, bias, activation, residual) -> tuple[str, int]:
     """The kind of call that a table tells apart, and its multiply-adds (with few rows, those of one)."""
     rows = math.prod(input.shape[:-1])  # Size.numel() would fix the sizes of a traced call
     size = "narrow" if min(weight.shape) < NARROW else "wide"
@@ -38,8 +38,8 @@ def kind_of(input, weight, bias, activation) -> tuple[str, int]:
     return kind, weight.numel() if rows <= FEW_ROWS else rows * weight.numel()
 
 
-def pays(input, weight, bias, activation) -> Verdict:
-    kind, work = kind_of(input, weight, bias, activation)
+def pays(input, weight, bias, activation, residual) -> Verdict:
+    kind, work = kind_of(input, weight, bias, activation, residual)
     streams = "row" in kind and work >= FEW_ROWS_WEIGHT and not kind.endswith("one row training")
     rule = (
         (True, f"up to {FEW_ROWS} rows: the weight is streamed once, unpacked")
@@ -57,42 +57,45 @@ def rows_of(tensor: torch.Tensor) -> torch.Tensor:
     return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()
 
 
-def forward(input, weight, bias, activation, training):
-    return _forward(_extension._C.linear_forward, weight.stride(), input, weight, bias, activation, training)
+def forward(input, weight, bias, activation, residual, training):
+    return _forward(_extension._C.linear_forward, weight.stride(), input, weight, bias, activation, residual, training)
 
 
 def forward_by(rung: str):
     """The forward of a rung of the ladder, which wants adjacent columns of the weight."""
 
-    def forward(input, weight, bias, activation, training):
+    def forward(input, weight, bias, activation, residual, training):
         kernel = functools.partial(_extension._C.linear_forward_simple, RUNGS.index(rung))
         weight = rows_of(weight)
-        return _forward(kernel, weight.stride()[:1], input, weight, bias, activation, training)
+        return _forward(kernel, weight.stride()[:1], input, weight, bias, activation, residual, training)
 
     return forward
 
 
-def _forward(kernel, weight_strides, input, weight, bias, activation, training):
-    output, preactivation = allocate(input, weight, bias, activation, training)
+def _forward(kernel, weight_strides, input, weight, bias, activation, residual, training):
+    output, kept = allocate(input, weight, bias, activation, residual, training)
     rows = rows_of(input)
+    added = None if residual is None else rows_of(residual)
     bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
     out_features, in_features = weight.shape
     kernel(
         rows.data_ptr(),
         weight.data_ptr(),
         address(bias),
+        address(added),
         output.data_ptr(),
-        address(preactivation),
+        address(kept),
         rows.shape[0],
         out_features,
         in_features,
         rows.stride(0),
         *weight_strides,
+        0 if added is None else added.stride(0),
         ACTIVATION_CODES[activation],
         _extension.DTYPE_CODES[input.dtype],
         torch.get_num_threads(),
     )
-    return output, preactivation
+    return output, kept
 
 
 def activation_gradient(grad: torch.Tensor, kept: torch.Tensor, activation: str) -> torch.Tensor:
@@ -111,9 +114,8 @@ def activation_gradient(grad: torch.Tensor, kept: torch.Tensor, activation: str)
 
 
 def backward(grads, args, outputs, needs):
-    input, weight, bias, activation = args
-    output, preactivation = outputs
-    needs_input, needs_weight, needs_bias = needs
+    input, weight, bias, activation, residual = args
+    needs_input, needs_weight, needs_bias, needs_residual = needs
     grad = rows_of(grads[0])
     rows = rows_of(input) if needs_weight else input
     new = grad.new_empty
@@ -124,8 +126,7 @@ def backward(grads, args, outputs, needs):
         grad.data_ptr(),
         rows.data_ptr(),
         weight.data_ptr(),
-        address(output),
-        address(preactivation),
+        address(kept_of(outputs, activation, residual is not None)),
         address(grad_input),
         address(grad_weight),
         address(grad_bias),
@@ -140,4 +141,4 @@ def backward(grads, args, outputs, needs):
         _extension.DTYPE_CODES[grad.dtype],
         torch.get_num_threads(),
     )
-    return grad_input, grad_weight, grad_bias
+    return grad_input, grad_weight, grad_bias, grads[0] if needs_residual else None

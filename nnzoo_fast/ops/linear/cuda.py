@@ -13,25 +13,25 @@ from nnzoo_fast.ops.linear.cuda_plan import Kernel, kernel_for, multiprocessors,
 from nnzoo_fast.ops.linear.outputs import allocate
 
 
-def supports(input, weight, bias, activation) -> Verdict:
+def supports(input, weight, bias, activation, residual) -> Verdict:
     return True, ""
 
 
-def supports_tensor_cores(input, weight, bias, activation) -> Verdict:
+def supports_tensor_cores(input, weight, bias, activation, residual) -> Verdict:
     if input.dtype not in (torch.bfloat16, torch.float16):
         return False, f"{input.dtype}: this rung multiplies bfloat16 and float16"
     return True, ""
 
 
-def product(a, b, out, bias=None, activation="none", before=None, top=Kernel.HOPPER) -> None:
-    """out = activation(a @ b^T + bias) for a [M, K] and b [N, K] of any strides; `before` receives the activation's
-    argument. It runs on the highest rung up to `top` that takes the call."""
+def product(a, b, out, bias=None, activation="none", kept=None, top=Kernel.HOPPER, residual=None) -> None:
+    """out = activation(a @ b^T + bias) + residual for a [M, K] and b [N, K] of any strides; `kept` receives what the
+    activation's derivative is written in. It runs on the highest rung up to `top` that takes the call."""
     (rows, depth), columns = a.shape, b.shape[0]
     kernel = kernel_for(top, a, b)
     slice = slice_of(kernel, rows, columns, depth)
     parts = parts_of(out, -(-depth // slice), rows, columns)
-    tensors = [address(tensor) for tensor in (a, b, bias, out, before, parts)]
-    sizes = (rows, columns, depth, *a.stride(), *b.stride(), slice)
+    tensors = [address(tensor) for tensor in (a, b, bias, residual, out, kept, parts)]
+    sizes = (rows, columns, depth, *a.stride(), *b.stride(), 0 if residual is None else residual.stride(0), slice)
     codes = (ACTIVATION_CODES[activation], DTYPE_CODES[out.dtype], kernel, multiprocessors(out))
     call(out, "linear_product", tensors, sizes, *codes)
 
@@ -46,6 +46,10 @@ def parts_of(like: torch.Tensor, slices: int, *shape: int) -> torch.Tensor | Non
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:
     """[*, K] as [M, K]."""
     return tensor.reshape(math.prod(tensor.shape[:-1]), tensor.shape[-1])
+
+
+def adjacent_columns(matrix: torch.Tensor) -> torch.Tensor:
+    return matrix if matrix.stride(1) == 1 or matrix.shape[1] == 1 else matrix.contiguous()
 
 
 def gradient(grad, sums=None, kept=None, activation="none") -> torch.Tensor:
@@ -72,25 +76,26 @@ class Ladder(NamedTuple):
 
     top: Kernel
 
-    def forward(self, input, weight, bias, activation, training):
-        output, preactivation = allocate(input, weight, bias, activation, training)
+    def forward(self, input, weight, bias, activation, residual, training):
+        output, kept = allocate(input, weight, bias, activation, residual, training)
         bias = None if bias is None else bias.contiguous()
-        product(rows_of(input), weight, output, bias, activation, preactivation, self.top)
-        return output, preactivation
+        added = None if residual is None else adjacent_columns(rows_of(residual))
+        product(rows_of(input), weight, output, bias, activation, kept, self.top, added)
+        return output, kept
 
     def backward(self, grads, args, outputs, needs):
-        input, weight, _, activation = args
-        needs_input, needs_weight, needs_bias = needs
+        input, weight, _, activation, residual = args
+        needs_input, needs_weight, needs_bias, needs_residual = needs
         grad_input = grad_weight = None
         grad_bias = grads[0].new_empty(weight.shape[:1]) if needs_bias else None
-        grad = gradient(rows_of(grads[0]), grad_bias, kept_of(outputs, activation), activation)
+        grad = gradient(rows_of(grads[0]), grad_bias, kept_of(outputs, activation, residual is not None), activation)
         if needs_input:
             grad_input = grad.new_empty(input.shape)
             product(grad, weight.t(), grad_input, top=self.top)
         if needs_weight:
             grad_weight = grad.new_empty(weight.shape)
             product(grad.t(), rows_of(input).t(), grad_weight, top=self.top)
-        return grad_input, grad_weight, grad_bias
+        return grad_input, grad_weight, grad_bias, grads[0] if needs_residual else None
 
 
 def kernels(top: Kernel, supports=supports) -> Kernels:

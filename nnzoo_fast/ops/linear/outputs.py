@@ -1,17 +1,18 @@
 """What `linear` returns, and what its backward keeps."""
 
-from nnzoo_fast.activations import is_kept, kept_outputs
+from nnzoo_fast.activations import kept_outputs
 
 
-def allocate(input, weight, bias, activation, training):
+def allocate(input, weight, bias, activation, residual, training):
     shape = (*input.shape[:-1], weight.shape[0])
-    return input.new_empty(shape), input.new_empty(shape) if is_kept(activation, training) else None
+    kept = training and kept_outputs(activation, residual is not None)[1]
+    return input.new_empty(shape), input.new_empty(shape) if kept else None
 
 
 def keeps(args, needs):
-    needs_input, needs_weight, _ = needs
-    activation = args[3]
+    needs_input, needs_weight, *_ = needs
+    *_, activation, residual = args
     if activation == "none":
-        return (needs_weight, needs_input, False), (False, False)
+        return (needs_weight, needs_input, False, False), (False, False)
     # The reference rebuilds the pre-activation from every input, as soon as the activation has a curvature.
-    return (True, True, True), kept_outputs(activation)
+    return (True, True, True, False), kept_outputs(activation, residual is not None)

@@ -43,9 +43,15 @@ class PackedWeight:
             torch.get_num_threads(),
         )
 
-    def suits(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    def suits(
+        self,
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        residual: torch.Tensor | None = None,
+    ) -> bool:
         """Whether this call may run on the copy: an eager call without gradients, of the weight that was packed."""
-        tensors = (input, weight) if bias is None else (input, weight, bias)
+        tensors = [tensor for tensor in (input, weight, bias, residual) if tensor is not None]
         return (
             weight is self.source
             and route(tensors) is EAGER
@@ -56,26 +62,42 @@ class PackedWeight:
             and input.dim() > 0
             and input.shape[-1] == self.in_features
             and (bias is None or (bias.dtype is weight.dtype and bias.is_cpu and bias.shape == (self.out_features,)))
+            and (
+                residual is None
+                or (
+                    residual.dtype is weight.dtype
+                    and residual.is_cpu
+                    and residual.shape == (*input.shape[:-1], self.out_features)
+                )
+            )
             and requested("linear") in (None, "cpu")
             and self.isa == _extension._C.isa()
             and stamp(weight) == self.stamp
         )
 
-    def linear(self, input: torch.Tensor, bias: torch.Tensor | None, activation: str = "none") -> torch.Tensor:
-        """activation(input [*, in_features] @ weight^T + bias) -> [*, out_features], for a call that this `suits`."""
+    def linear(
+        self,
+        input: torch.Tensor,
+        bias: torch.Tensor | None,
+        activation: str = "none",
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """activation(input [*, in_features] @ weight^T + bias) + residual, for a call that this `suits`."""
         output = input.new_empty((*input.shape[:-1], self.out_features))
         rows = rows_of(input)
+        added = None if residual is None else rows_of(residual)
         bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
         _extension._C.linear_forward_packed(
             rows.data_ptr(),
             self.memory.data_ptr(),
             address(bias),
+            address(added),
             output.data_ptr(),
-            0,
             rows.shape[0],
             self.out_features,
             self.in_features,
             rows.stride(0),
+            0 if added is None else added.stride(0),
             ACTIVATION_CODES[activation],
             self.code,
             torch.get_num_threads(),

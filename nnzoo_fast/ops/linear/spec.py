@@ -39,6 +39,18 @@ def expanded(maker):
     return Call((maker.normal(1, 21).detach().expand(9, 21).requires_grad_(maker.grad), maker.normal(10, 21)))
 
 
+def with_residual(activation, expanded=False):
+    """Something of the output's shape is added; `expanded`: one row of it, repeated by stride 0."""
+
+    def make(maker):
+        input, weight, bias = maker.normal(2, 9, 35), maker.normal(24, 35, scale=0.2), maker.normal(24)
+        residual = maker.normal(24) if expanded else maker.normal(2, 9, 24)
+        residual = residual.detach().expand(2, 9, 24).requires_grad_(maker.grad) if expanded else residual
+        return Call((input, weight, bias, activation, residual))
+
+    return Sample(f"residual-{activation}{'-expanded' if expanded else ''}", make)
+
+
 def bench(rows, in_features, out_features, activation="none", quick=False):
     flops = operation.flops((rows, in_features), (out_features, in_features), None, activation)
     values = rows * in_features + out_features * (in_features + 1) + rows * out_features
@@ -49,7 +61,9 @@ def bench(rows, in_features, out_features, activation="none", quick=False):
 SPEC = OpSpec(
     name="linear",
     function=linear,
-    stock=lambda input, weight, bias=None, activation="none": stock(input, weight, bias, activation),
+    stock=lambda input, weight, bias=None, activation="none", residual=None: stock(
+        input, weight, bias, activation, residual
+    ),
     samples=[
         shaped((7, 5), 17, 13),
         shaped((1,), 1, 1),
@@ -62,6 +76,9 @@ SPEC = OpSpec(
         shaped((4,), 0, 5),
         *(shaped((19,), 31, 53, activation=name) for name in ACTIVATIONS if name != "none"),
         shaped((2, 3, 4), 40, 64, bias=False, activation="gelu"),
+        with_residual("none"),
+        with_residual("tanh"),
+        with_residual("gelu", expanded=True),
         Sample("strided", strided),
         Sample("huge-and-tiny", huge_and_tiny),
         Sample("expanded-rows", expanded),
@@ -78,6 +95,12 @@ SPEC = OpSpec(
         ),
         ErrorSample("weight-list", lambda m: Call((m.normal(3, 4), [1.0, 2.0])), TypeError, "weight"),
         ErrorSample("weight-none", lambda m: Call((m.normal(3, 4), None)), TypeError, "weight is None"),
+        ErrorSample(
+            "residual-shape",
+            lambda m: Call((m.normal(3, 4), m.normal(5, 4), None, "none", m.normal(1, 5))),
+            RuntimeError,
+            r"residual must be \[3, 5\]",
+        ),
         ErrorSample(
             "activation", lambda m: Call((m.normal(3, 4), m.normal(5, 4), None, "swish")), ValueError, "activation"
         ),

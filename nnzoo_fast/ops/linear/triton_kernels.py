@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from nnzoo_fast.activations import ACTIVATION_CODES, kept_of
+from nnzoo_fast.activations import ACTIVATION_CODES, NEEDS_PREACTIVATION, kept_of
 from nnzoo_fast.ops.linear.outputs import allocate
 from nnzoo_fast.triton_common import AheadOfTime, compute_type, dot, precision, sigmoid, tanh
 
@@ -62,14 +62,15 @@ def slope(kept, ACTIVATION: tl.constexpr):
 
 @triton.jit
 def matmul_kernel(
-    a, b, bias, out, preactivation,
+    a, b, bias, residual, out, kept,
     M, N, K,
-    a_row, a_col, b_row, b_col,
-    ACTIVATION: tl.constexpr, HAS_BIAS: tl.constexpr, KEEP: tl.constexpr,
+    a_row, a_col, b_row, b_col, residual_row, residual_col,
+    ACTIVATION: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
+    KEEP_ARGUMENT: tl.constexpr, KEEP_RESULT: tl.constexpr,
     ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
     TILE_M: tl.constexpr, TILE_N: tl.constexpr, TILE_K: tl.constexpr,
 ):  # fmt: skip
-    """out [M, N] = activation(a [M, K] @ b [K, N] + bias [N]), out and preactivation contiguous."""
+    """out [M, N] = activation(a [M, K] @ b [K, N] + bias [N]) + residual [M, N], out and kept contiguous."""
     rows = tl.program_id(0) * TILE_M + tl.arange(0, TILE_M)
     columns = tl.program_id(1) * TILE_N + tl.arange(0, TILE_N)
     inner = tl.arange(0, TILE_K)
@@ -87,9 +88,15 @@ def matmul_kernel(
         sum += tl.load(bias + columns, mask=columns < N, other=0.0).to(ACCUMULATOR)[None, :]
     place = rows[:, None].to(tl.int64) * N + columns[None, :]
     within = (rows[:, None] < M) & (columns[None, :] < N)
-    if KEEP:
-        tl.store(preactivation + place, sum, mask=within)
-    tl.store(out + place, activate(sum, ACTIVATION), mask=within)
+    if KEEP_ARGUMENT:
+        tl.store(kept + place, sum, mask=within)
+    sum = activate(sum, ACTIVATION)
+    if KEEP_RESULT:
+        tl.store(kept + place, sum, mask=within)
+    if HAS_RESIDUAL:
+        added = residual + rows[:, None].to(tl.int64) * residual_row + columns[None, :].to(tl.int64) * residual_col
+        sum += tl.load(added, mask=within, other=0.0).to(ACCUMULATOR)
+    tl.store(out + place, sum, mask=within)
 
 
 @triton.jit
@@ -121,37 +128,40 @@ def column_sum_kernel(
     tl.store(out + columns, tl.sum(sum, 0), mask=columns < N)
 
 
-def product(a, b, out, bias=None, activation="none", preactivation=None) -> None:
-    """out = activation(a @ b + bias) for a [M, K] and b [K, N] of any strides."""
+def product(a, b, out, bias=None, activation="none", kept=None, residual=None) -> None:
+    """out = activation(a @ b + bias) + residual for a [M, K], b [K, N] and residual [M, N] of any strides."""
     (rows, inner), columns = a.shape, b.shape[1]
     if rows == 0 or columns == 0:
         return
     double = a.dtype == torch.float64
     tile_m, tile_n, tile_k = (32, 32, 16) if double else (64, 64, 32)
     matmul_kernel[(triton.cdiv(rows, tile_m), triton.cdiv(columns, tile_n))](
-        a, b, bias, out, preactivation,
+        a, b, bias, residual, out, kept,
         rows, columns, inner,
-        a.stride(0), a.stride(1), b.stride(0), b.stride(1),
-        ACTIVATION=ACTIVATION_CODES[activation], HAS_BIAS=bias is not None, KEEP=preactivation is not None,
+        a.stride(0), a.stride(1), b.stride(0), b.stride(1), *((0, 0) if residual is None else residual.stride()),
+        ACTIVATION=ACTIVATION_CODES[activation], HAS_BIAS=bias is not None, HAS_RESIDUAL=residual is not None,
+        KEEP_ARGUMENT=kept is not None and activation in NEEDS_PREACTIVATION,
+        KEEP_RESULT=kept is not None and activation not in NEEDS_PREACTIVATION,
         ACCUMULATOR=compute_type(a.dtype), PRECISION=precision(a.dtype),
         TILE_M=tile_m, TILE_N=tile_n, TILE_K=tile_k,
     )  # fmt: skip
 
 
-def forward(input, weight, bias, activation, training):
-    output, preactivation = allocate(input, weight, bias, activation, training)
+def forward(input, weight, bias, activation, residual, training):
+    output, kept = allocate(input, weight, bias, activation, residual, training)
     rows = input.reshape(input.shape[:-1].numel(), weight.shape[1])
     bias = None if bias is None else bias.contiguous()
-    product(rows, weight.t(), output, bias, activation, preactivation)
-    return output, preactivation
+    added = None if residual is None else residual.reshape(rows.shape[0], weight.shape[0])
+    product(rows, weight.t(), output, bias, activation, kept, added)
+    return output, kept
 
 
 def backward(grads, args, outputs, needs):
-    input, weight, bias, activation = args
-    needs_input, needs_weight, needs_bias = needs
+    input, weight, bias, activation, residual = args
+    needs_input, needs_weight, needs_bias, needs_residual = needs
     grad = grads[0].reshape(-1, weight.shape[0])
     if activation != "none":
-        grad = activation_gradient(grad, kept_of(outputs, activation), activation)
+        grad = activation_gradient(grad, kept_of(outputs, activation, residual is not None), activation)
     grad_input = grad_weight = grad_bias = None
     if needs_input:
         grad_input = grad.new_empty(input.shape)
@@ -161,7 +171,7 @@ def backward(grads, args, outputs, needs):
         product(grad.t(), input.reshape(grad.shape[0], weight.shape[1]), grad_weight)
     if needs_bias:
         grad_bias = column_sum(grad)
-    return grad_input, grad_weight, grad_bias
+    return grad_input, grad_weight, grad_bias, grads[0] if needs_residual else None
 
 
 def activation_gradient(grad, kept, activation):
@@ -197,13 +207,12 @@ def ahead_of_time() -> list[AheadOfTime]:
         cases.append(
             AheadOfTime(
                 matmul_kernel,
+                dict.fromkeys(("a", "b", "bias", "residual", "out", "kept"), pointer)
+                | dict.fromkeys(("M", "N", "K"), "i32")
+                | dict.fromkeys(("a_row", "a_col", "b_row", "b_col", "residual_row", "residual_col"), "i32"),
                 dict(
-                    a=pointer, b=pointer, bias=pointer, out=pointer, preactivation=pointer,
-                    M="i32", N="i32", K="i32", a_row="i32", a_col="i32", b_row="i32", b_col="i32",
-                ),
-                dict(
-                    ACTIVATION=ACTIVATION_CODES["gelu"], HAS_BIAS=True, KEEP=True, ACCUMULATOR=tl.float32,
-                    PRECISION="ieee", TILE_M=64, TILE_N=64, TILE_K=32,
+                    ACTIVATION=ACTIVATION_CODES["gelu"], HAS_BIAS=True, HAS_RESIDUAL=True, KEEP_ARGUMENT=True,
+                    KEEP_RESULT=False, ACCUMULATOR=tl.float32, PRECISION="ieee", TILE_M=64, TILE_N=64, TILE_K=32,
                 ),
             )
         )  # fmt: skip
