@@ -225,7 +225,9 @@ def test_claims_of_the_tables():
 def test_limits():
     def verdict(module, shape, weight, groups=1):
         input = torch.empty(shape, device="meta")
-        return module.supports(input, torch.empty(weight, device="meta"), None, [1] * 2, [0] * 4, [1] * 2, groups)
+        return module.supports(
+            input, torch.empty(weight, device="meta"), None, [1] * 2, [0] * 4, [1] * 2, groups, "none"
+        )
 
     many = (2**20, 1, 64, 64)
     assert verdict(cuda, many, (1, 1, 1, 1))[0]

@@ -43,8 +43,10 @@ def test_every_tail(name, dtype, isa, poisoned_memory):
             weight = misaligned(torch.randn(columns, depth).to(dtype))
             weight = weight.t().contiguous().t() if (i + j) % 2 else weight
             bias = torch.randn(columns).to(dtype)
-            (output, _) = cpu.forward(input, weight, bias, "none", False)
-            error = Error.of(output, reference(input.double(), weight.double(), bias.double()))
+            residual = misaligned(torch.randn(rows, columns).to(dtype)) if (i + j) % 3 == 0 else None
+            (output, _) = cpu.forward(input, weight, bias, "none", residual, False)
+            wide = [None if tensor is None else tensor.double() for tensor in (input, weight, bias, residual)]
+            error = Error.of(output, reference(*wide[:3], "none", wide[3]))
             assert max(error.frobenius, error.largest) <= bound(depth, dtype), (rows, columns, depth)
 
 
@@ -54,7 +56,7 @@ def test_threads_change_no_bit(name, isa):
     before = torch.get_num_threads()
     try:
         for rows, columns, depth in ((5, 70, 300), (130, 101, 1100), (700, 60, 530)):
-            args = torch.randn(rows, depth), torch.randn(columns, depth), None, "none", False
+            args = torch.randn(rows, depth), torch.randn(columns, depth), None, "none", None, False
             results = []
             for threads in (1, 2, 3):
                 torch.set_num_threads(threads)
@@ -77,7 +79,7 @@ def test_activations_to_the_last_bits(name, activation, dtype, isa):
     values = torch.cat([step * torch.randn(4000, dtype=torch.float64) for step in STEPS])
     input = torch.cat([values, torch.tensor(SPECIAL, dtype=torch.float64)]).to(dtype)[:, None]
     one = torch.ones(1, 1, dtype=dtype)
-    output = cpu.forward(input, one, None, activation, False)[0].double()
+    output = cpu.forward(input, one, None, activation, None, False)[0].double()
     # float64 has no wider oracle in torch; stock torch's own error is below one unit in the last place there.
     expected = torch.nn.functional.__dict__.get(activation, getattr(torch, activation, None))
     if activation == "gelu_tanh":
@@ -126,4 +128,4 @@ def test_exported_with_dynamic_leading_sizes():
 def test_kinds_that_a_table_tells_apart(rows, features, activation, training, kind):
     input, weight = torch.ones(rows, 256).bfloat16(), torch.ones(features, 256).bfloat16().requires_grad_(training)
     work = 256 * features * (rows if rows > 16 else 1)
-    assert cpu.kind_of(input, weight, None, activation) == (kind, work)
+    assert cpu.kind_of(input, weight, None, activation, None) == (kind, work)

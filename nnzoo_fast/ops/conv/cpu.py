@@ -13,6 +13,9 @@ from nnzoo_fast.ops.linear.cpu import activation_gradient
 FEW_CHANNELS = 64
 """Input channels of a group below which a tap is a short product."""
 
+ONE_VOLUME = 20480
+"""Of a single float32 volume, channels times depth times height up to which stock torch doesn't ask oneDNN."""
+
 
 def supports(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
     return cpu_supports(input, "conv_forward")
@@ -28,12 +31,25 @@ def kind_of(input, weight, bias, stride, padding, dilation, groups, activation) 
         shape = "depthwise" if per_group == 1 else "small groups" if per_group <= 8 else "groups"
     elif max(kernel) == 1:
         shape = "1x1"
+    elif is_one_volume(input, kernel):
+        shape = "one volume"
     else:
         shape = "stem" if per_group <= 4 else "few channels" if per_group < FEW_CHANNELS else "dense"
     layout = "" if input.is_contiguous() else " channels-last"
     kind = f"{tables.DTYPE_NAMES[input.dtype]} {shape} {len(kernel)}d{layout} {tables.way(input, weight, bias)}"
     # Every output position meets the whole weight.
     return kind, input.shape[0] * math.prod(input.shape[2:]) // math.prod(stride) * math.prod(weight.shape)
+
+
+def is_one_volume(input, kernel) -> bool:
+    """Whether stock torch writes the im2col matrix of the only volume: the condition is that of its convolution."""
+    return (
+        input.dtype == torch.float32
+        and len(kernel) == 3
+        and input.shape[0] == 1
+        and math.prod(input.shape[:4]) <= ONE_VOLUME
+        and min(kernel[1:]) <= 3
+    )
 
 
 def pays(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
@@ -43,6 +59,8 @@ def pays(input, weight, bias, stride, padding, dilation, groups, activation) -> 
         rule = True, "stock torch writes the im2col matrix in float64"
     elif taps < input.dtype.itemsize * tables.MEMORY_BOUND and groups > 1:
         rule = True, "bound by memory: planes stay in the first-level cache"
+    elif "one volume" in kind:
+        rule = True, "stock torch writes the im2col matrix of one small volume"
     else:
         rule = False, "no measurements of this CPU are at hand: oneDNN's direct convolution is trusted"
     return tables.pays("conv", kind, work, rule)
