@@ -115,7 +115,7 @@ def test_float32_goes_where_it_was_measured_to_win(monkeypatch):
     assert chosen(64, 64, 1, layout=torch.channels_last) == chosen(64, 64, 3) == chosen(64, 64, 1, size=8) == "torch"
     assert chosen(64, 64, 1) == "cpu", "a call that was declined channels-last is not remembered for other layouts"
     monkeypatch.setattr(tables, "TABLE", None)
-    volume, weight = torch.zeros(1, 16, 4, 8, 8), torch.zeros(8, 16, 3, 3, 3)
+    volume, weight = torch.zeros(1, 16, 4, 16, 16), torch.zeros(8, 16, 3, 3, 3)
     assert nnzoo_fast.explain(conv, volume, weight).chosen == "cpu", "stock torch doesn't ask oneDNN for one volume"
     assert nnzoo_fast.explain(conv, volume.repeat(2, 1, 1, 1, 1), weight).chosen == "torch"
     assert chosen(64, 64, 1, size=63) == "torch"

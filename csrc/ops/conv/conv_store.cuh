@@ -96,13 +96,20 @@ struct ResultTile {
       put<width>(image.output, to + (first_channel + column) * image.strides.of[1], &at(row, column));
   }
 
+  // Activated where it lies: a loop over registers would have to be unrolled.
   template <int width>
-  static __device__ void put(const OutputImage<T>& output, std::int64_t to, const T* from) {
-    const auto pack = *reinterpret_cast<const Pack<T, width>*>(from);
-    Accumulator<T> values[width];
-#pragma unroll
-    for (int i = 0; i < width; ++i) values[i] = widen(pack.values[i]);
-    output.put_pack(to, values);
+  static __device__ void put(const OutputImage<T>& output, std::int64_t to, T* from) {
+    if (output.before) copy<width>(output.before + to, from);
+    if (output.activation != Activation::none) {
+#pragma unroll 1
+      for (int i = 0; i < width; ++i) from[i] = narrow<T>(activate(output.activation, widen(from[i])));
+    }
+    copy<width>(output.image + to, from);
+  }
+
+  template <int width>
+  static __device__ void copy(T* to, const T* from) {
+    *reinterpret_cast<Pack<T, width>*>(to) = *reinterpret_cast<const Pack<T, width>*>(from);
   }
 };
 

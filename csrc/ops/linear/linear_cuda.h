@@ -25,7 +25,7 @@ enum class LinearKernel : int { naive = 0, tiled = 1, vectors = 2, staged = 3, t
 // argument (gelu, gelu_tanh, silu) or its result.
 //   a: [rows, depth], strides a_row, a_depth     b: [columns, depth], strides b_row, b_depth
 //   bias: [columns] or null                      out: [rows, columns]     kept: [rows, columns] or null
-//   residual: [rows, columns] or null, rows residual_row apart
+//   residual: [rows, columns] or null
 // `tensor` and `hopper` need of a and b: a stride of 1 in one dimension, the other a positive multiple of 16 bytes and
 // no less than a row, the start aligned to 16 bytes; sizes below 2^31 and above 0.
 // Where `slice`, a multiple of 64, is less than depth, the depth is cut into slices that are summed apart and then
@@ -42,7 +42,6 @@ struct LinearProduct {
   void* parts;
   std::int64_t rows, columns, depth;
   std::int64_t a_row, a_depth, b_row, b_depth;
-  std::int64_t residual_row;
   std::int64_t slice;
   int activation;
   DType dtype;

@@ -9,8 +9,8 @@ namespace nnzoo {
 namespace {
 
 // tensors: a, b, bias, residual, out, kept, parts; sizes: rows, columns, depth, a_row, a_depth, b_row, b_depth,
-// residual_row, slice
-void product(const std::array<Address, 7>& tensors, const std::array<std::int64_t, 9>& sizes, int activation, int dtype,
+// slice
+void product(const std::array<Address, 7>& tensors, const std::array<std::int64_t, 8>& sizes, int activation, int dtype,
              int kernel, int multiprocessors, Address stream) {
   const cuda::LinearProduct args{pointer<const void>(tensors[0]),
                                  pointer<const void>(tensors[1]),
@@ -27,7 +27,6 @@ void product(const std::array<Address, 7>& tensors, const std::array<std::int64_
                                  sizes[5],
                                  sizes[6],
                                  sizes[7],
-                                 sizes[8],
                                  activation,
                                  static_cast<DType>(dtype),
                                  static_cast<cuda::LinearKernel>(kernel),

@@ -21,10 +21,9 @@ struct Output {
   T* out;
   T* kept;
   A* parts;
-  std::int64_t rows, columns, residual_row;
+  std::int64_t rows, columns;
   Activation activation;
-  bool keeps_argument;  // of the activation, rather than its result
-  bool packed;          // rows of out and kept are whole aligned packs of 16 bytes
+  bool packed;  // rows of out and kept are whole aligned packs of 16 bytes
 
   explicit Output(const LinearProduct& args)
       : bias(static_cast<const T*>(args.bias)),
@@ -34,9 +33,7 @@ struct Output {
         parts(static_cast<A*>(args.parts)),
         rows(args.rows),
         columns(args.columns),
-        residual_row(args.residual_row),
         activation(static_cast<Activation>(args.activation)),
-        keeps_argument(needs_argument(activation)),
         packed(columns % kPackSize<T> == 0 && is_aligned(out) && is_aligned(kept)) {}
 
   __device__ void operator()(int slice, std::int64_t row, std::int64_t column, A sum) const {
@@ -46,11 +43,11 @@ struct Output {
       return;
     }
     if (bias) sum += widen(bias[column]);
-    if (kept && keeps_argument) kept[at] = narrow<T>(sum);
-    sum = activate(activation, sum);
-    if (kept && !keeps_argument) kept[at] = narrow<T>(sum);
-    if (residual) sum += widen(residual[row * residual_row + column]);
-    out[at] = narrow<T>(sum);
+    if (kept && needs_argument(activation)) kept[at] = narrow<T>(sum);
+    A result = activate(activation, sum);
+    if (kept && !needs_argument(activation)) kept[at] = narrow<T>(result);
+    if (residual) result += widen(residual[at]);
+    out[at] = narrow<T>(result);
   }
 };
 
@@ -132,7 +129,7 @@ __device__ __forceinline__ void add_residual(const Output<T>& to, float (&values
   for (int half = 0; half < 2; ++half) {
     const std::int64_t own_row = row + lane / 4 + half * 8;
     if (own_row >= to.rows) continue;
-    const T* const from = to.residual + own_row * to.residual_row;
+    const T* const from = to.residual + own_row * to.columns;
 #pragma unroll
     for (int i = 0; i < kStripValues; i += 4) {
 #pragma unroll
@@ -156,9 +153,9 @@ __device__ __forceinline__ void finish_strip(const Output<T>& to, float (&values
       if (own < to.columns) values[i] += widen(to.bias[own]);
     }
   }
-  if (to.kept && to.keeps_argument) store(to.kept, values);
+  if (to.kept && needs_argument(to.activation)) store(to.kept, values);
   activate_all<4>(to.activation, values);
-  if (to.kept && !to.keeps_argument) store(to.kept, values);
+  if (to.kept && !needs_argument(to.activation)) store(to.kept, values);
   if (to.residual) add_residual(to, values, row, column);
   store(to.out, values);
 }

@@ -16,6 +16,9 @@ FEW_CHANNELS = 64
 ONE_VOLUME = 20480
 """Of a single float32 volume, channels times depth times height up to which stock torch doesn't ask oneDNN."""
 
+TINY_VOLUME = 1024
+"""Pixels of a volume below which a call's own cost decides."""
+
 
 def supports(input, weight, bias, stride, padding, dilation, groups, activation) -> Verdict:
     return cpu_supports(input, "conv_forward")
@@ -42,12 +45,13 @@ def kind_of(input, weight, bias, stride, padding, dilation, groups, activation) 
 
 
 def is_one_volume(input, kernel) -> bool:
-    """Whether stock torch writes the im2col matrix of the only volume: the condition is that of its convolution."""
+    """Whether stock torch, by a rule of its own, writes the im2col matrix of the only volume, and that isn't tiny."""
     return (
         input.dtype == torch.float32
         and len(kernel) == 3
         and input.shape[0] == 1
         and math.prod(input.shape[:4]) <= ONE_VOLUME
+        and math.prod(input.shape[2:]) >= TINY_VOLUME
         and min(kernel[1:]) <= 3
     )
 

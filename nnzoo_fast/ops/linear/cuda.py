@@ -31,7 +31,7 @@ def product(a, b, out, bias=None, activation="none", kept=None, top=Kernel.HOPPE
     slice = slice_of(kernel, rows, columns, depth)
     parts = parts_of(out, -(-depth // slice), rows, columns)
     tensors = [address(tensor) for tensor in (a, b, bias, residual, out, kept, parts)]
-    sizes = (rows, columns, depth, *a.stride(), *b.stride(), 0 if residual is None else residual.stride(0), slice)
+    sizes = (rows, columns, depth, *a.stride(), *b.stride(), slice)
     codes = (ACTIVATION_CODES[activation], DTYPE_CODES[out.dtype], kernel, multiprocessors(out))
     call(out, "linear_product", tensors, sizes, *codes)
 
@@ -46,10 +46,6 @@ def parts_of(like: torch.Tensor, slices: int, *shape: int) -> torch.Tensor | Non
 def rows_of(tensor: torch.Tensor) -> torch.Tensor:
     """[*, K] as [M, K]."""
     return tensor.reshape(math.prod(tensor.shape[:-1]), tensor.shape[-1])
-
-
-def adjacent_columns(matrix: torch.Tensor) -> torch.Tensor:
-    return matrix if matrix.stride(1) == 1 or matrix.shape[1] == 1 else matrix.contiguous()
 
 
 def gradient(grad, sums=None, kept=None, activation="none") -> torch.Tensor:
@@ -79,7 +75,7 @@ class Ladder(NamedTuple):
     def forward(self, input, weight, bias, activation, residual, training):
         output, kept = allocate(input, weight, bias, activation, residual, training)
         bias = None if bias is None else bias.contiguous()
-        added = None if residual is None else adjacent_columns(rows_of(residual))
+        added = None if residual is None else rows_of(residual).contiguous()
         product(rows_of(input), weight, output, bias, activation, kept, self.top, added)
         return output, kept
 
