@@ -24,8 +24,10 @@ def supports_tensor_cores(input, weight, bias, activation, residual) -> Verdict:
 
 
 def product(a, b, out, bias=None, activation="none", kept=None, top=Kernel.HOPPER, residual=None) -> None:
-    """out = activation(a @ b^T + bias) + residual for a [M, K] and b [N, K] of any strides; `kept` receives what the
-    activation's derivative is written in. It runs on the highest rung up to `top` that takes the call."""
+    """out = activation(a @ b^T + bias) + residual for a [M, K] and b [N, K] of any strides, the others contiguous.
+
+    `kept` receives what the activation's derivative is written in. The highest rung up to `top` that can, runs.
+    """
     (rows, depth), columns = a.shape, b.shape[0]
     kernel = kernel_for(top, a, b)
     slice = slice_of(kernel, rows, columns, depth)
