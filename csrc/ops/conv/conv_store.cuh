@@ -66,9 +66,10 @@ struct ResultTile {
     return inside ? image.strides.at(window.image, 0, place) : -1;
   }
 
-  // `window_of(row)`: the window whose sum row `row` of the tile is.
+  // Writes to `into`, an image with the strides of `image`. `window_of(row)`: the window whose sum row `row` of the
+  // tile is.
   template <class WindowOf>
-  __device__ void store(const ResultImage<T>& image, const Windows& windows, const WindowClass& of_class,
+  __device__ void store(T* into, const ResultImage<T>& image, const Windows& windows, const WindowClass& of_class,
                         WindowOf window_of, std::int64_t first_channel, int columns_left) const {
     if (image.store == Store::channels) {
       constexpr int kPacks = columns / kPack;
@@ -76,35 +77,37 @@ struct ResultTile {
       if (column >= columns_left) return;
       for (int row = threadIdx.x / kPacks; row < rows; row += kProductThreads / kPacks) {
         const std::int64_t to = target(image, windows, of_class, window_of(row));
-        if (to >= 0) put<kPack>(image.output, to + first_channel + column, &at(row, column));
+        if (to >= 0) copy<kPack>(into + to + first_channel + column, &at(row, column));
       }
     } else if (image.store == Store::places) {
-      store_places<kPack>(image, windows, of_class, window_of, first_channel, columns_left);
+      store_places<kPack>(into, image, windows, of_class, window_of, first_channel, columns_left);
     } else {
-      store_places<1>(image, windows, of_class, window_of, first_channel, columns_left);
+      store_places<1>(into, image, windows, of_class, window_of, first_channel, columns_left);
     }
   }
 
   template <int width, class WindowOf>
-  __device__ void store_places(const ResultImage<T>& image, const Windows& windows, const WindowClass& of_class,
-                               WindowOf window_of, std::int64_t first_channel, int columns_left) const {
+  __device__ void store_places(T* into, const ResultImage<T>& image, const Windows& windows,
+                               const WindowClass& of_class, WindowOf window_of, std::int64_t first_channel,
+                               int columns_left) const {
     constexpr int kAcross = rows / width;
     const int row = threadIdx.x % kAcross * width;
     const std::int64_t to = target(image, windows, of_class, window_of(row));
     if (to < 0) return;
     for (int column = threadIdx.x / kAcross; column < columns_left; column += kProductThreads / kAcross)
-      put<width>(image.output, to + (first_channel + column) * image.strides.of[1], &at(row, column));
+      copy<width>(into + to + (first_channel + column) * image.strides.of[1], &at(row, column));
   }
 
-  // Activated where it lies: a loop over registers would have to be unrolled.
-  template <int width>
-  static __device__ void put(const OutputImage<T>& output, std::int64_t to, T* from) {
-    if (output.before) copy<width>(output.before + to, from);
-    if (output.activation != Activation::none) {
+  // A warp takes a line of what is adjacent.
+  __device__ void activate_all(Activation activation) const {
+    const int lines = along_channels ? rows : columns;
+    const int length = along_channels ? columns : rows;
 #pragma unroll 1
-      for (int i = 0; i < width; ++i) from[i] = narrow<T>(activate(output.activation, widen(from[i])));
+    for (int line = threadIdx.x / 32; line < lines; line += kProductThreads / 32) {
+      T* const values = tile + line * (length + kPack);
+#pragma unroll 1
+      for (int i = threadIdx.x % 32; i < length; i += 32) values[i] = narrow<T>(activate(activation, widen(values[i])));
     }
-    copy<width>(output.image + to, from);
   }
 
   template <int width>
@@ -130,7 +133,14 @@ __device__ void finish(const typename Tile::Sums& sums, T* shared, const T* bias
         tile.at(row, column) = narrow<T>(sum + shift);
       });
   __syncthreads();
-  tile.store(result, windows, of_class, window_of, first_channel, columns_left);
+  if (result.output.before)
+    tile.store(result.output.before, result, windows, of_class, window_of, first_channel, columns_left);
+  if (result.output.activation != Activation::none) {
+    __syncthreads();
+    tile.activate_all(result.output.activation);
+    __syncthreads();
+  }
+  tile.store(result.output.image, result, windows, of_class, window_of, first_channel, columns_left);
 }
 
 }  // namespace nnzoo::cuda
