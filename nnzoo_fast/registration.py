@@ -103,7 +103,9 @@ def _register_backward(operation: Operation) -> None:
         # The fake kernel promises contiguous ones, eager calls take a gradient in its input's memory format; and an
         # operator may not return its own argument.
         return [
-            grad.clone(memory_format=torch.contiguous_format) if any(grad is one for one in grads) else grad.contiguous()
+            grad.clone(memory_format=torch.contiguous_format)
+            if any(grad is one for one in grads)
+            else grad.contiguous()
             for grad, needed in zip(found, needs, strict=True)
             if needed
         ]
