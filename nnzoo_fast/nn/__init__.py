@@ -27,7 +27,7 @@ from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.norm import GroupNorm, LayerNorm, RMSNorm
-from nnzoo_fast.nn.pooling import MaxPool1d, MaxPool2d, MaxPool3d
+from nnzoo_fast.nn.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, MaxPool3d
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sage_conv import SAGEConv
 from nnzoo_fast.nn.sequential import Sequential
@@ -41,6 +41,8 @@ from nnzoo_fast.nn.transformer import (
 )
 
 __all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
     "Conv1d",
     "Conv2d",
     "Conv3d",

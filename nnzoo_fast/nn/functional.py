@@ -13,6 +13,9 @@ from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.rms_norm import rms_norm
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -199,6 +202,47 @@ def in_dimensions(n: int, kernel_size: Size) -> tuple[int, ...]:
     if isinstance(kernel_size, int):
         return (kernel_size,) * n
     return tuple(kernel_size) * (n if len(kernel_size) == 1 else 1)
+
+
+def avg_pool1d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> torch.Tensor:
+    """`torch.nn.functional.avg_pool1d`: input [N, C, L]."""
+    size = in_dimensions(1, kernel_size)
+    return ops.avg_pool(input, size, stride, padding, ceil_mode, count_include_pad)
+
+
+def avg_pool2d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> torch.Tensor:
+    """`torch.nn.functional.avg_pool2d`: input [N, C, H, W]."""
+    size = in_dimensions(2, kernel_size)
+    return ops.avg_pool(input, size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> torch.Tensor:
+    """`torch.nn.functional.avg_pool3d`: input [N, C, D, H, W]."""
+    size = in_dimensions(3, kernel_size)
+    return ops.avg_pool(input, size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 def max_pool1d(

@@ -6,6 +6,7 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 
 from nnzoo_fast import backends
 from nnzoo_fast.ops.attention import attention
+from nnzoo_fast.ops.avg_pool import avg_pool
 from nnzoo_fast.ops.batch_norm import batch_norm
 from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_lstm import conv_lstm
@@ -38,6 +39,7 @@ from nnzoo_fast.ops.softmax import softmax
 
 __all__ = [
     "attention",
+    "avg_pool",
     "batch_norm",
     "conv",
     "conv_lstm",
