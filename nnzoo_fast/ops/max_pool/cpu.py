@@ -8,7 +8,7 @@ from nnzoo_fast.ops.conv.outputs import memory_format_of
 from nnzoo_fast.ops.max_pool.outputs import allocate, allocate_with_indices, by_byte
 from nnzoo_fast.windows import window_numbers
 
-SMALL = 4096
+SMALL = 2**14
 """A pooling of fewer elements takes less time than finding the kernel for it."""
 
 
