@@ -90,6 +90,7 @@ struct accumulator;
 
 enum layout_t { mem_row_major, mem_col_major };
 
+namespace detail {
 template <class Layout>
 constexpr bool is_col_major = false;
 template <>
@@ -98,6 +99,7 @@ template <class Layout>
 constexpr bool has_layout = true;
 template <>
 inline constexpr bool has_layout<void> = false;
+}  // namespace detail
 
 // a: [m, k], b: [k, n], accumulator: [m, n]
 template <class Use, int m, int n, int k, class T, class Layout = void>
@@ -108,7 +110,8 @@ class fragment;
   class fragment<use, m, n, k, T, Layout> {                                                                        \
     using Element = cuemu::FragmentElement<T>;                                                                     \
     static_assert(cuemu::is_fragment_shape(m, n, k, Element::type, accumulates), "no such matrix shape and type"); \
-    static_assert(has_layout<Layout> != accumulates, "matrix_a and matrix_b have a layout, accumulator has none"); \
+    static_assert(detail::has_layout<Layout> != accumulates,                                                       \
+                  "matrix_a and matrix_b have a layout, accumulator has none");                                    \
                                                                                                                    \
    public:                                                                                                         \
     using element_type = T;                                                                                        \
@@ -139,8 +142,8 @@ template <class Use, int m, int n, int k, class T, class Layout>
 __forceinline__ void load_matrix_sync(fragment<Use, m, n, k, T, Layout>& to,
                                       const typename fragment<Use, m, n, k, T, Layout>::storage_element_type* memory,
                                       unsigned pitch, cuemu::Site site = cuemu::Site::here()) {
-  static_assert(has_layout<Layout>, "an accumulator is loaded with mem_row_major or mem_col_major");
-  cuemu::load_fragment(part_of(to), memory, pitch, is_col_major<Layout>, site);
+  static_assert(detail::has_layout<Layout>, "an accumulator is loaded with mem_row_major or mem_col_major");
+  cuemu::load_fragment(part_of(to), memory, pitch, detail::is_col_major<Layout>, site);
 }
 
 template <int m, int n, int k, class T>

@@ -9,6 +9,11 @@ using namespace nvcuda;
 
 namespace {
 
+template <class Layout>
+constexpr bool is_col_major = false;
+template <>
+constexpr bool is_col_major<wmma::col_major> = true;
+
 // Lines in memory are 16 bytes long or longer.
 template <class T>
 __device__ int pitch(int length) {
@@ -20,8 +25,8 @@ __device__ int pitch(int length) {
 template <int m, int n, int k, class T, class Stored, class C, class D, class LayoutA, class LayoutB>
 __global__ void product(const Stored* a, const Stored* b, const C* c, D* d, wmma::layout_t layout) {
   const bool by_columns = layout == wmma::mem_col_major;
-  const bool a_by_columns = wmma::is_col_major<LayoutA>;
-  const bool b_by_columns = wmma::is_col_major<LayoutB>;
+  const bool a_by_columns = is_col_major<LayoutA>;
+  const bool b_by_columns = is_col_major<LayoutB>;
   wmma::fragment<wmma::matrix_a, m, n, k, T, LayoutA> a_part;
   wmma::fragment<wmma::matrix_b, m, n, k, T, LayoutB> b_part;
   wmma::fragment<wmma::accumulator, m, n, k, C> c_part;
