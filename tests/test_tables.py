@@ -135,7 +135,7 @@ def test_every_swept_operation_obeys_its_table(name, monkeypatch):
 def test_linear_without_a_table(monkeypatch, rows, features, training, expected):
     monkeypatch.setattr(tables, "TABLE", None)
     input, weight = torch.zeros(rows, features), torch.zeros(features, features, requires_grad=training)
-    assert pays(input, weight, None, "none")[0] is expected
+    assert pays(input, weight, None, "none", None)[0] is expected
 
 
 @pytest.mark.parametrize(
