@@ -22,7 +22,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes minutes comes first: at the end, one worker would be busy with it while the others have nothing left."""
+    """What takes minutes comes first: at the end, one worker would be busy with it while others have nothing left."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
