@@ -123,6 +123,23 @@ def test_gradcheck(spec, sample):
 
 
 @pytest.mark.parametrize("spec, sample", SMALL)
+def test_a_gradient_with_a_graph_is_the_one_without(spec, sample):
+    """The reference, on what backward keeps, against the kernel: gradgradcheck can't see an input that was dropped,
+    since it compares the reference's derivatives with each other."""
+
+    def gradients(create_graph):
+        call = sample.make(Maker(torch.float64))
+        outputs = [out for out in outputs_of(call.run(spec.function)) if out.requires_grad]
+        seeds = [torch.linspace(0.5, 1.5, out.numel(), dtype=out.dtype).reshape(out.shape) for out in outputs]
+        wanted = [tensor for tensor in call.tensors() if tensor.requires_grad]
+        return torch.autograd.grad(outputs, wanted, seeds, create_graph=create_graph, materialize_grads=True)
+
+    with matrix.on_a_kernel(spec, sample.make(Maker(torch.float64))):
+        for one, other in zip(gradients(False), gradients(True), strict=True):
+            torch.testing.assert_close(other, one, equal_nan=True)
+
+
+@pytest.mark.parametrize("spec, sample", SMALL)
 def test_forward_mode(spec, sample):
     function, wanted = differentiable(spec, sample.make(Maker(torch.float64)))
     assert gradcheck(function, wanted, fast_mode=True, check_forward_ad=True, check_backward_ad=False)

@@ -111,7 +111,8 @@ def check(input, h0, c0, w_ih, w_hh, bias, padding, dilation):
 
 
 def keeps(args, needs):
-    return (True, True, True, True, True, False), (True, False, True, True)
+    # No kernel reads the bias again, but a gradient that is differentiated again rebuilds the gates with it.
+    return (True,) * 6, (True, False, True, True)
 
 
 def flops(input, h0, c0, w_ih, w_hh, bias, padding, dilation):

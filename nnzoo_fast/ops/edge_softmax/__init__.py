@@ -50,7 +50,8 @@ def allocate(scores, *rest):
 
 
 def keeps(args, needs):
-    return (False, *(True,) * (len(needs) - 1)), (True,)
+    # The kernel reads the output alone, but a gradient that is differentiated again comes from the scores.
+    return (True,) * len(needs), (True,)
 
 
 operation = Operation(
