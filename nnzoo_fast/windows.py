@@ -11,6 +11,9 @@ from nnzoo_fast.ops.conv.arguments import per_dimension
 
 Size = int | Sequence[int]
 
+MOST = 2**31 - 1
+"""The largest setting: torch's poolings, like the kernels, read them as int32."""
+
 
 def dimensions_of(op: str, input: torch.Tensor, kernel_size: Size) -> int:
     """How many dimensions a pooling has: those of `kernel_size`, or all of `input` behind batch and channels.
@@ -63,6 +66,8 @@ def check_windows(op: str, input, kernel, stride, padding, dilation, ceil_mode: 
     ):
         if min(values) < least:
             raise RuntimeError(f"{op}: {name} must be at least {least}, got {list(values)}")
+        if max(values) > MOST:
+            raise RuntimeError(f"{op}: {name} must be at most {MOST}, got {list(values)}")
     for pad, size, gap in zip(padding, kernel, dilation, strict=True):
         # torch counts the gaps in one dimension only
         if pad > (((size - 1) * gap + 1) // 2 if len(kernel) == 1 else size // 2):
@@ -85,6 +90,9 @@ def in_three(values, filler: int) -> tuple[int, ...]:
 
 def window_numbers(input_size, output_size, kernel, stride, padding, dilation) -> tuple[int, ...]:
     """`Windows` of csrc/common/windows.h."""
+    # A stride or dilation of no consequence may be as large as int32, unlike its multiples.
+    stride = [step if windows > 1 else 1 for step, windows in zip(stride, output_size, strict=True)]
+    dilation = [gap if taps > 1 else 1 for gap, taps in zip(dilation, kernel, strict=True)]
     return (
         *in_three(input_size, 1),
         *in_three(output_size, 1),

@@ -8,7 +8,7 @@ import torch
 
 import nnzoo_fast
 from nnzoo_fast import _extension, nn
-from nnzoo_fast.ops import max_pool, min_pool
+from nnzoo_fast.ops import avg_pool, max_pool, min_pool
 from nnzoo_fast.ops.conv.outputs import memory_format_of
 from nnzoo_fast.ops.max_pool import operation
 from nnzoo_fast.ops.max_pool.spec import stock
@@ -91,6 +91,37 @@ def test_min_pool():
     value, index = min_pool(input, 3, return_indices=True)
     assert torch.equal(value, -torch.nn.functional.max_pool2d(-input, 3))
     assert torch.equal(input.flatten(2).gather(2, index.flatten(2)).view_as(value), value)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int64], ids=str)
+def test_min_pool_of_integers(dtype):
+    """The least value is one that has no negative."""
+    least = torch.iinfo(dtype).min
+    input = torch.tensor([[[[least, 5], [7, 100]]]], dtype=dtype)
+    value, index = min_pool(input, (2, 2), return_indices=True)
+    assert value.item() == min_pool(input, (2, 2)).item() == least
+    assert index.item() == 0
+
+
+@pytest.mark.parametrize("name", ["kernel_size", "stride", "padding", "dilation"])
+@pytest.mark.parametrize("pool", [max_pool, min_pool, avg_pool])
+def test_settings_beyond_int32_are_refused(pool, name):
+    settings = {"kernel_size": (2, 2), name: (2**31, 1)}
+    if pool is avg_pool and name == "dilation":
+        pytest.skip("avg_pool has no dilation")
+    with pytest.raises(RuntimeError, match=name):
+        pool(torch.randn(1, 8, 64, 64), **settings)
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+def test_the_largest_stride(pool):
+    """Its multiples are no int32."""
+    input = torch.randn(1, 8, 64, 64, requires_grad=True)
+    for backend in ("torch", "cpu") if _extension._C else ("torch",):
+        output = pool(input, (2, 2), 2**31 - 1, backend=backend)
+        (grad,) = torch.autograd.grad(output.sum(), input)
+        assert torch.equal(output, pool(input[..., :2, :2], (2, 2)))
+        assert grad.count_nonzero() == grad[..., :2, :2].count_nonzero() > 0
 
 
 @needs_kernels

@@ -90,8 +90,10 @@ def _pool(n, return_indices, input, kernel, stride, padding, dilation, ceil_mode
     pool = _STOCK[n - 1]
     if not minimum:
         return pool(input, kernel, stride, padding, dilation, ceil_mode, return_indices)
-    result = pool(-input, kernel, stride, padding, dilation, ceil_mode, return_indices)
-    return (-result[0], result[1]) if return_indices else -result
+    # The least integer has no negative, and an unsigned one none at all: only the complement reverses their order.
+    reverse = torch.neg if not is_traceable(input) or input.is_floating_point() else torch.bitwise_not
+    result = pool(reverse(input), kernel, stride, padding, dilation, ceil_mode, return_indices)
+    return (reverse(result[0]), result[1]) if return_indices else reverse(result)
 
 
 def stock(input, kernel, *rest):
