@@ -29,12 +29,11 @@ class Bags:
     """The indices that count, and where the bags of these begin; `place`: where they stand among all, if not all do."""
 
     def __init__(self, weight, indices, offsets, per_sample_weights, padding_idx):
-        self.rows, start = weight.shape[0], offsets.to(torch.int32)
-        if start.shape[0] == 0 or int(start[0]) != 0 or not 0 <= int(start[-1]) <= indices.shape[0]:
-            raise RuntimeError(
-                f"embedding_bag: offsets must rise from 0 to at most {indices.shape[0]}, the number of indices"
-            )
-        indices = indices[: int(start[-1])].to(torch.int32)
+        self.rows = weight.shape[0]
+        check_offsets(offsets, indices.shape[0])
+        indices = indices[: int(offsets[-1])]
+        check_rows(indices, self.rows)
+        start, indices = offsets.to(torch.int32), indices.to(torch.int32)
         self.weights, self.place = per_sample_weights, None
         counts = indices != padding_idx
         if padding_idx >= 0 and not bool(counts.all()):
@@ -50,14 +49,22 @@ class Bags:
     def by_bag(self) -> tuple:
         return edge_groups(self.start, self.indices, self.order, self.rows)
 
-    def check(self, valid: bool) -> None:
-        if valid:
-            return
-        if bool((self.start.diff() < 0).any()):
-            raise RuntimeError("embedding_bag: offsets decrease")
-        outside = (self.indices < 0) | (self.indices >= self.rows)
-        found = int(self.indices[outside][0])
-        raise IndexError(f"embedding_bag: index {found} is out of range, expected 0 <= index < {self.rows}")
+
+def check_offsets(offsets, count: int) -> None:
+    """Offsets, like indices, are checked before they become int32, which makes 1 of 2^32 + 1."""
+    if offsets.shape[0] == 0 or int(offsets[0]) != 0 or not 0 <= int(offsets[-1]) <= count:
+        raise RuntimeError(f"embedding_bag: offsets must rise from 0 to at most {count}, the number of indices")
+    if bool((offsets[1:] < offsets[:-1]).any()):
+        raise RuntimeError("embedding_bag: offsets decrease")
+
+
+def check_rows(indices, rows: int) -> None:
+    if indices.numel() == 0:
+        return
+    least, most = map(int, indices.aminmax())
+    if least < 0 or most >= rows:
+        found = least if least < 0 else most
+        raise IndexError(f"embedding_bag: index {found} is out of range, expected 0 <= index < {rows}")
 
 
 def forward(weight, indices, offsets, per_sample_weights, mode, padding_idx, training):
@@ -79,7 +86,7 @@ def forward(weight, indices, offsets, per_sample_weights, mode, padding_idx, tra
             _extension.DTYPE_CODES[weight.dtype],
             torch.get_num_threads(),
         )
-        bags.check(valid)
+        check_indices(valid)
     return (out,)
 
 
