@@ -131,6 +131,7 @@ class Graph:
             the graph, and int64 [n_target]: which of `graphs` each target is from, as `global_mean_pool` wants it.
 
         Raises:
+            TypeError: something that is no Graph.
             ValueError: no graphs, or only some of them with edge weights.
         """
         return edits.batch(graphs)
@@ -166,8 +167,14 @@ class Graph:
 
         Returns:
             the graph, and bool [E]: which of this graph's edges are no self-loops, and so come first in the other.
+
+        Raises:
+            TypeError: `count` is no int.
+            ValueError: `count` is negative.
+            IndexError: `count` is more than there are nodes.
         """
         count = min(self.num_sources, self.num_targets) if count is None else count
+        edits.check_count(count)
         if is_compiling():
             return edits.with_self_loops(self, count)
         kept = self.__dict__.get("_looped")
@@ -186,7 +193,8 @@ class Graph:
             the graph, and int64 [N], the order: the features of its nodes are `x[order]`.
 
         Raises:
-            ValueError: two kinds of nodes, an unknown order, or one that is no permutation.
+            TypeError: `order` is neither a string nor a tensor.
+            ValueError: two kinds of nodes, an unknown order, no integers, or no permutation.
         """
         return edits.reordered(self, order)
 

@@ -42,6 +42,9 @@ def batch(graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor]:
     graphs = list(graphs)
     if not graphs:
         raise ValueError("Graph.batch: there are no graphs, expected at least one")
+    for i, graph in enumerate(graphs):
+        if not isinstance(graph, Graph):
+            raise TypeError(f"Graph.batch: graphs[{i}] is a {type(graph).__name__}, expected a Graph")
     weighted = [graph.edge_weight is not None for graph in graphs]
     if any(weighted) and not all(weighted):
         raise ValueError("Graph.batch: some graphs have edge weights, expected all of them or none")
@@ -89,6 +92,13 @@ def remove_edges(graph: Graph, edges: torch.Tensor) -> Graph:
     return Graph(graph.edge_index.index_select(1, kept), sizes, edge_weight=weight)
 
 
+def check_count(count: int) -> None:
+    if not isinstance(count, (int, torch.SymInt)) or isinstance(count, bool):
+        raise TypeError(f"Graph.with_self_loops: count is {count!r}, expected an int")
+    if count < 0:
+        raise ValueError(f"Graph.with_self_loops: count is {count}, expected at least 0")
+
+
 def with_self_loops(graph: Graph, count: int) -> tuple[Graph, torch.Tensor]:
     from nnzoo_fast.graph import Graph
 
@@ -110,6 +120,10 @@ def reordered(graph: Graph, order: torch.Tensor | str) -> tuple[Graph, torch.Ten
         order = (
             breadth_first(graph) if order == "breadth_first" else graph.in_degree.argsort(descending=True, stable=True)
         )
+    if not isinstance(order, torch.Tensor):
+        raise TypeError(f"Graph.reordered: order is a {type(order).__name__}, expected a string or a tensor")
+    if order.is_floating_point() or order.is_complex() or order.dtype == torch.bool:
+        raise ValueError(f"Graph.reordered: order is {order.dtype}, expected an integer dtype")
     order = order.long()
     place = torch.full((nodes,), -1, dtype=torch.int64, device=graph.device)
     inside = (

@@ -113,6 +113,16 @@ def test_wrong_edits():
         graph.remove_edges(torch.zeros(39, dtype=torch.bool))
     with pytest.raises(ValueError, match="float32"):
         graph.remove_edges(torch.zeros(2))
+    with pytest.raises(TypeError, match="order is a list"):
+        graph.reordered(list(range(9)))
+    with pytest.raises(ValueError, match="order is torch.float32"):
+        graph.reordered(torch.arange(9) + 0.5)
+    with pytest.raises(TypeError, match=r"graphs\[1\] is a int"):
+        Graph.batch([graph, 1])
+    with pytest.raises(ValueError, match="count is -1"):
+        graph.with_self_loops(-1)
+    with pytest.raises(TypeError, match="count is 1.5"):
+        graph.with_self_loops(1.5)
 
 
 def test_from_csr():

@@ -41,7 +41,7 @@ def embedding(
 
     Raises:
         TypeError: an argument is no tensor.
-        ValueError: `padding_idx` is no row of the table.
+        AssertionError: `padding_idx` is no row of the table.
         IndexError: an index out of range.
         RuntimeError: a wrong dtype, shape or device.
         BackendError: `backend` can't run this call.
@@ -51,7 +51,7 @@ def embedding(
         return torch.nn.functional.embedding(
             input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
         )
-    padding = -1 if padding_idx is None else padding_row(padding_idx, weight)
+    padding = -1 if padding_idx is None else padding_row("embedding", padding_idx, weight, AssertionError)
     if max_norm is not None:
         check(weight, input, padding, scale_grad_by_freq)
         with torch.no_grad():
@@ -59,11 +59,11 @@ def embedding(
     return operation(weight, input, padding, scale_grad_by_freq, backend=backend)
 
 
-def padding_row(padding_idx: int, weight: torch.Tensor) -> int:
-    """The row that `padding_idx` names, counted from 0."""
+def padding_row(op: str, padding_idx: int, weight: torch.Tensor, error: type[Exception]) -> int:
+    """The row that `padding_idx` names, counted from 0; `error` is what stock torch raises where there is none."""
     rows = weight.shape[0]
     if not -rows <= padding_idx < rows:
-        raise ValueError(f"embedding: padding_idx is {padding_idx}, expected -{rows} to {rows - 1}, a row of weight")
+        raise error(f"{op}: padding_idx is {padding_idx}, expected -{rows} to {rows - 1}, a row of weight")
     return padding_idx % rows
 
 

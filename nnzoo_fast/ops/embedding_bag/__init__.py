@@ -50,8 +50,8 @@ def embedding_bag(
 
     Raises:
         TypeError: an argument is no tensor.
-        ValueError: a wrong shape, `mode` or `padding_idx`.
-        IndexError, RuntimeError: indices or offsets out of range; a wrong dtype or device.
+        ValueError: a wrong shape or `mode`.
+        IndexError, RuntimeError: indices, offsets or `padding_idx` out of range; a wrong dtype or device.
         BackendError: `backend` can't run this call.
     """
     check_tensors("embedding_bag", input=input, weight=weight)
@@ -60,7 +60,7 @@ def embedding_bag(
         rest = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
         stock = torch.nn.functional.embedding_bag
         return stock(input, weight, offsets, *rest, include_last_offset, padding_idx)
-    padding = -1 if padding_idx is None else padding_row(padding_idx, weight)
+    padding = -1 if padding_idx is None else padding_row("embedding_bag", padding_idx, weight, RuntimeError)
     if input.dim() == 2:
         bags, size = input.shape
         offsets = torch.arange(bags + 1, device=input.device) * size

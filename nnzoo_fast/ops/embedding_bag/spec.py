@@ -81,7 +81,7 @@ SPEC = OpSpec(
         wrong("offsets-33-bits", RuntimeError, "decrease", offsets=torch.tensor([0, 2**32 + 1]), backend="cpu"),
         wrong("offsets-start-33-bits", RuntimeError, "rise from 0", offsets=torch.tensor([2**32, 2]), backend="cpu"),
         wrong("offsets-high", RuntimeError, "decrease", offsets=torch.tensor([0, 9]), padding_idx=1, backend="cpu"),
-        wrong("padding", ValueError, "padding_idx is 4", padding_idx=4, mode="sum"),
+        wrong("padding", RuntimeError, "embedding_bag: padding_idx is 4", padding_idx=4, mode="sum"),
     ],
     bench=[bench(50_257, 128, 40_960, 10, quick=True), bench(1_000_000, 64, 100_000, 50)],
     length=lambda call: call.args[0].numel() if call.args else 1,

@@ -111,7 +111,7 @@ def call(operation: Operation, input, dim: int, dtype: torch.dtype | None, backe
         return operation.stock(input if dtype is None else input.to(dtype), dim)
     if dtype is not None:
         input = input.to(dtype)
-    if not isinstance(dim, int):
+    if not isinstance(dim, int) or isinstance(dim, bool):
         raise TypeError(f"{operation.name}: dim must be an int, got {dim!r}")
     rank = max(input.dim(), 1)
     if not -rank <= dim < rank:

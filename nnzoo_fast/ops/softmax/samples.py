@@ -59,6 +59,7 @@ def make_spec(name: str, function: Callable, stock: Callable) -> OpSpec:
         errors=[
             ErrorSample("dim-2", lambda m: Call((m.normal(3, 4), 2)), IndexError, "dim is 2"),
             ErrorSample("dim-float", lambda m: Call((m.normal(3, 4), 1.0)), TypeError, "dim"),
+            ErrorSample("dim-bool", lambda m: Call((m.normal(3, 4), True)), TypeError, "dim"),
             ErrorSample("input-list", lambda m: Call(([1.0], 0)), TypeError, "input is a list"),
         ],
         bench=[
