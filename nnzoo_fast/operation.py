@@ -86,10 +86,14 @@ class Operation:
         self.function = make_function(self)
         self.torch_op = registration.register(self)
 
-    def __call__(self, *args, backend: str | None = None, call: tuple | None = None):
-        """`call`: the arguments that a caller worked `args` out from, if it asks `goes_to_stock` about those."""
+    def __call__(self, *args, backend: str | None = None, call: tuple | None = None, stock: Callable | None = None):
+        """`call`: the arguments that a caller worked `args` out from, if it asks `goes_to_stock` about those.
+
+        `stock`: what stands for `self.stock` in this call, where a caller means an operator of torch's that is another.
+        """
+        stock = stock or self.stock
         if call is None and self.goes_to_stock(args, backend):
-            return self.stock(*args)
+            return stock(*args)
         name = backend or backends.requested(self.name)
         self.signature.check_present(self.name, args)
         tensors = self.signature.tensors(args)
@@ -98,20 +102,20 @@ class Operation:
         if recorder is not None:
             recorder(self, args, way)
         if way is STOCK:
-            return self.reference(*args) if name == REFERENCE_BACKEND else self.stock(*args)
+            return self.reference(*args) if name == REFERENCE_BACKEND else stock(*args)
         if self.autocast is not None and any_autocast_enabled():
             args, tensors = self._autocast(args, tensors)
         self.check(*args)
         if name == STOCK_BACKEND:
-            return self.stock(*args)
+            return stock(*args)
         if name == REFERENCE_BACKEND:
             return self.reference(*args)
         if way is OPS:
-            return self._call_torch_op(args, tensors, name)
+            return self._call_torch_op(args, tensors, name, stock)
         row = self.choose(args, name)
         if row is None:
             self.declined.add(args if call is None else call)
-            return self.stock(*args)
+            return stock(*args)
         if wants_gradients(*tensors):
             return self.result(self.function.apply(row, args, *self.signature.flatten(args)))
         return self.result(row.forward(*args, False))
@@ -193,16 +197,16 @@ class Operation:
         automatic = (row for row in self.table if row.pays is not backends.only_on_request)
         return next((row for row in automatic if row.supports(*args)[0]), None)
 
-    def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None):
+    def _call_torch_op(self, args: tuple, tensors: Sequence[torch.Tensor], name: str | None, stock: Callable):
         if name is None and not self.compiles:
-            return self.stock(*args)
+            return stock(*args)
         training = wants_gradients(*tensors)
         # A program with open sizes asks at run time whether a kernel pays, but for training, whose backward has to meet
         # what its forward kept: there a threshold becomes a guard.
         at_run_time = is_exporting() or (not training and is_compiling() and has_free_sizes(tensors))
         pick = self.supporting_row if at_run_time else self.choose
         if tensors[0].device.type != "meta" and pick(args, name) is None:
-            return self.stock(*args)
+            return stock(*args)
         outputs = self.torch_op(*args, training)
         return self.result(outputs if isinstance(outputs, (tuple, list)) else (outputs,))
 

@@ -88,6 +88,34 @@ def test_running_statistics(dtype):
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("function", [PAIRS["instance"], PAIRS["group"]], ids=["instance", "group"])
+def test_channels_last_input_without_a_gradient(function):
+    """torch 2.13's own group_norm writes to it, and ends the process."""
+    ours, stock = function
+    x = torch.randn(7, 6, 17, 8).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(6, requires_grad=True)
+    for _ in range(2):  # the second call is known to be declined
+        (found,) = torch.autograd.grad(ours(x, weight).square().sum(), weight)
+    (expected,) = torch.autograd.grad(stock(x.contiguous(), weight).square().sum(), weight)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("function", [instance_norm, lambda x, *rest: group_norm(x, 3, *rest[2:])])
+def test_channels_last_bias_without_a_weight(function):
+    """torch 2.13's own group_norm asks the weight for its device."""
+    x = torch.randn(7, 6, 17, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    bias = torch.randn(6, requires_grad=True)
+    for _ in range(2):
+        grads = torch.autograd.grad(function(x, None, None, None, bias).sum(), [x, bias])
+    assert Error.of(grads[1], torch.full((6,), 7.0 * 17 * 8)).largest < 1e-6
+
+
+def test_instance_norm_of_nothing():
+    x, weight = torch.zeros(3, 4, 0), torch.ones(4, requires_grad=True)
+    (grad,) = torch.autograd.grad(instance_norm(x, None, None, weight).sum(), weight)
+    assert grad.equal(torch.zeros(4))
+
+
 @needs_kernels
 def test_gradients_of_the_statistics():
     """The operation's mean and variance are results like any other."""

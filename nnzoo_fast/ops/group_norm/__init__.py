@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from nnzoo_fast.backends import Backend, only_on_request
-from nnzoo_fast.front_door import check_tensors
+from nnzoo_fast.backends import Backend, only_on_request, wants_gradients
+from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.norms import channels
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.group_norm import cpu
@@ -47,6 +47,19 @@ def group_norm(
     return operation(input, num_groups, weight, bias, eps, backend=backend)
 
 
+def stock(input, num_groups, weight, bias, eps):
+    """`F.group_norm`, away from two faults of its backward in torch 2.13.
+
+    That of a channels-last input writes the gradient even of one that needs none, which ends the process. With a bias
+    and no weight it asks the weight for its device.
+    """
+    plain = all(tensor is None or is_traceable(tensor) for tensor in (input, weight, bias))
+    if plain and wants_gradients(weight, bias):
+        input = input if input.requires_grad else input.contiguous()
+        weight = torch.ones_like(bias) if weight is None else weight
+    return F.group_norm(input, num_groups, weight, bias, eps)
+
+
 def check(input, num_groups, weight, bias, eps):
     channels.check_channels("group_norm", input, weight=weight, bias=bias)
     if num_groups <= 0 or input.shape[1] % num_groups:
@@ -76,7 +89,7 @@ operation = Operation(
     ("output", "mean", "rstd"),
     allocate=allocate,
     reference=reference,
-    stock=F.group_norm,
+    stock=stock,
     table=(
         Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),
         Backend("cpu_two_sweeps", cpu.supports, cpu.forward_in_two_sweeps, cpu.backward, only_on_request),
