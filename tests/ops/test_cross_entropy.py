@@ -71,3 +71,27 @@ def test_few_classes_are_declined():
     args = torch.randn(4096, 32), torch.zeros(4096, dtype=torch.int64), None, "mean", -100, 0.0
     pays, reason = operation.table[0].pays(*args)
     assert not pays and "classes" in reason
+
+
+@pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.float32), (torch.float32, torch.float64)], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_probabilities_of_another_dtype_take_stock_torch(dtypes, weighted):
+    input, target = torch.randn(64, 1000, dtype=dtypes[0], requires_grad=True), torch.rand(64, 1000, dtype=dtypes[1])
+    weight = torch.rand(1000, dtype=torch.float64) if weighted else None
+    found, expected = (cross_entropy(input, target, weight) for cross_entropy in (ops.cross_entropy, F.cross_entropy))
+    assert found.dtype == expected.dtype and torch.equal(found, expected)
+
+
+def test_a_weight_of_another_dtype_takes_stock_torch():
+    input, target, weight = torch.randn(64, 1000), torch.rand(64, 1000), torch.rand(1000, dtype=torch.float64)
+    assert torch.equal(ops.cross_entropy(input, target, weight), F.cross_entropy(input, target, weight))
+
+
+@needs_kernels
+@pytest.mark.parametrize("value", [10**12, -1])
+def test_targets_that_change_behind_autograd_raise(value):
+    target = torch.zeros(64, dtype=torch.int64)
+    loss = ops.cross_entropy(torch.randn(64, 1000, requires_grad=True), target, backend="cpu")
+    target.data.fill_(value)
+    with pytest.raises(IndexError, match=f"target {value} is out of bounds"):
+        loss.backward()

@@ -125,6 +125,18 @@ def test_the_largest_stride(pool):
 
 
 @needs_kernels
+@pytest.mark.parametrize("value", [10**12, 30 * 30, -1])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_indices_that_change_behind_autograd_raise(value, layout):
+    """Windows of more taps than a byte can number: backward reads the indices that the caller has."""
+    input = torch.randn(2, 3, 30, 30).contiguous(memory_format=layout).requires_grad_()
+    output, indices = max_pool(input, (20, 20), return_indices=True, backend="cpu")
+    indices.data.fill_(value)
+    with pytest.raises(IndexError, match=f"index {value} is out of range"):
+        output.sum().backward()
+
+
+@needs_kernels
 def test_a_window_that_may_be_empty_is_declined():
     """torch returns -infinity and an index beyond the plane."""
     able, reason = operation.table[0].supports(torch.randn(1, 1, 2), [2], [1], [1], [3], False, False)

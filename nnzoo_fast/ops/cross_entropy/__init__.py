@@ -30,8 +30,8 @@ def cross_entropy(
 
     Args:
         input: scores [N, C, *size], or [C].
-        target: int64 classes [N, *size] (or a scalar), or probabilities like `input`.
-        weight: a factor for each class, [C].
+        target: int64 classes [N, *size] (or a scalar), or probabilities like `input`, of any floating-point dtype.
+        weight: a factor for each class, [C]; with classes of the dtype of `input`.
         reduction: "none", "sum", or "mean" over the weights of the targets (with probabilities, over N and *size).
         ignore_index: a class whose rows count for nothing.
         label_smoothing: the share of a target that is spread over all classes, 0 to 1.
@@ -77,8 +77,6 @@ def check(input, target, weight, reduction, ignore_index, label_smoothing):
             raise RuntimeError(f"cross_entropy: target like input must hold probabilities, got {target.dtype}")
         if ignore_index >= 0:
             raise RuntimeError(f"cross_entropy: ignore_index is {ignore_index}, but probabilities have no classes")
-        if target.dtype != input.dtype:
-            raise RuntimeError(f"cross_entropy: target is {target.dtype}, expected input's {input.dtype}")
     else:
         if target.dim() == 0 or target.shape[0] != input.shape[0]:
             raise ValueError(
@@ -93,7 +91,8 @@ def check(input, target, weight, reduction, ignore_index, label_smoothing):
             raise RuntimeError(f"cross_entropy: target is {target.dtype}, expected torch.int64 classes")
     if weight is not None and (weight.dim() != 1 or weight.shape[0] != classes):
         raise RuntimeError(f"cross_entropy: weight must be [{classes}], got {list(weight.shape)}")
-    if weight is not None and weight.dtype != input.dtype:
+    # With probabilities stock torch promotes.
+    if weight is not None and weight.dtype != input.dtype and not target.is_floating_point():
         raise RuntimeError(f"cross_entropy: weight is {weight.dtype}, expected input's {input.dtype}")
     for name, tensor in (("target", target), ("weight", weight)):
         if tensor is not None and tensor.device != input.device:

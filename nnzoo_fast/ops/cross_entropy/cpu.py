@@ -14,6 +14,10 @@ FEW, SMALL = 256, 2**14
 def supports(input, target, weight, reduction, ignore_index, label_smoothing) -> Verdict:
     if not target.is_floating_point() and target.dtype != torch.int64:
         return False, f"target is {target.dtype}, not torch.int64"
+    if target.is_floating_point() and target.dtype != input.dtype:
+        return False, f"target is {target.dtype}, not input's {input.dtype}: stock torch promotes"
+    if weight is not None and weight.dtype != input.dtype:
+        return False, f"weight is {weight.dtype}, not input's {input.dtype}: stock torch promotes"
     if input.shape[1] == 0:
         return False, f"input {list(input.shape)} has no classes"
     return cpu_supports(input, "cross_entropy_forward")
@@ -76,6 +80,8 @@ def backward(grads, args, outputs, needs):
     _, kept, denominator = outputs
     rows = rows_of(input)
     tensors, numbers = _call(args, rows)
+    if tensors[1] is not None:  # again: `target.data` changes behind autograd's back
+        check_targets(tensors[1], input.shape[1], args[4])
     grad_rows = torch.empty_like(rows)
     grad_probabilities = torch.empty_like(rows) if needs[1] else None
     grad_loss = grads[0].contiguous()

@@ -1,5 +1,7 @@
 """`max_pool` on the kernels of `csrc/ops/max_pool`."""
 
+import math
+
 import torch
 
 from nnzoo_fast import _extension
@@ -64,7 +66,19 @@ def backward(grads, args, outputs, needs):
 
 def backward_with_indices(grads, args, outputs, needs):
     _, indices, chosen = outputs
+    if not by_byte(args[1]):
+        check_positions(indices, math.prod(args[0].shape[2:]))
     return _run_backward(grads, args, *((chosen, None) if by_byte(args[1]) else (None, indices)))
+
+
+def check_positions(indices, count: int) -> None:
+    """The caller has these indices too, and `indices.data` changes behind autograd's back."""
+    if indices.numel() == 0:
+        return
+    least, most = map(int, indices.aminmax())
+    if least < 0 or most >= count:
+        found = least if least < 0 else most
+        raise IndexError(f"max_pool: index {found} is out of range, expected 0 <= index < {count}")
 
 
 def _run_backward(grads, args, offsets, indices):
