@@ -51,7 +51,7 @@ NNZOO_INLINE Vec<T> activation_derivative(Activation activation, Vec<T> v) {
     case Activation::none:
       return c(1);
     case Activation::relu:
-      return select(v > c(0), c(1), c(0));
+      return select(v <= c(0), c(0), c(1));  // the gradient passes where v is NaN, as torch's does
     case Activation::gelu: {
       const Vec<T> cumulative = c(0.5) * (c(1) + erf(v * c(sqrt_half)));
       const Vec<T> density = c(0.5 * sqrt_2_over_pi) * exp(c(-0.5) * v * v);

@@ -52,6 +52,15 @@ def test_random_geometry(name, isa, poisoned_memory):
 
 
 @needs_kernels
+@pytest.mark.parametrize("name", ISAS)
+def test_relu_passes_the_gradient_where_it_gave_nan(name, isa):
+    isa(name)
+    bias = torch.zeros(3, requires_grad=True)
+    output = conv(torch.full((1, 1, 4), torch.nan), torch.ones(3, 1, 2), bias, activation="relu", backend="cpu")
+    assert torch.autograd.grad(output.sum(), bias)[0].tolist() == [3, 3, 3]
+
+
+@needs_kernels
 def test_im2col_equals_implicit_gemm():
     for sample in SPEC.samples:
         call = sample.make(Maker(torch.float64, grad=False))

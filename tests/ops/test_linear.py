@@ -96,6 +96,22 @@ def test_activations_to_the_last_bits(name, activation, dtype, isa):
     assert worst <= 4, f"{worst:.2f} eps"
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ISAS)
+def test_relu_passes_the_gradient_where_it_gave_nan(name, dtype, isa):
+    isa(name)
+    input = torch.tensor([[math.nan], [1], [-1], [0], [math.inf]], dtype=dtype)
+    weight = torch.ones(19, 1, dtype=dtype)
+    gradients = []
+    for activate in (
+        lambda bias: linear(input, weight, bias, activation="relu", backend="cpu"),
+        lambda bias: torch.nn.functional.linear(input, weight, bias).relu(),
+    ):
+        bias = torch.zeros(19, dtype=dtype, requires_grad=True)
+        gradients += torch.autograd.grad(activate(bias).sum(), bias)
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_batched_gradients_without_what_the_kernel_does_not_keep(wanted):
     inputs = [torch.randn(20, 30, dtype=torch.float64), torch.randn(4, 30, dtype=torch.float64)]
