@@ -116,6 +116,44 @@ def test_instance_norm_of_nothing():
     assert grad.equal(torch.zeros(4))
 
 
+BACKENDS = (None, "cpu", "torch") if _extension._C else (None, "torch")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 3, 0)], ids=str)
+def test_nothing_leaves_the_running_statistics(shape, backend):
+    mean, variance = torch.full((3,), 2.0), torch.full((3,), 3.0)
+    batch_norm(torch.zeros(shape), mean, variance, training=True, backend=backend)
+    assert mean.eq(2).all() and variance.eq(3).all()
+
+
+@pytest.mark.parametrize("backend", [None, "torch", "reference"])
+def test_an_infinite_mean(backend):
+    x, mean = torch.randn(4, 3, 5), torch.zeros(3)
+    x[0, 0, 0] = -torch.inf
+    batch_norm(x, mean, torch.ones(3), training=True, backend=backend)
+    assert mean[0] == -torch.inf and mean[1:].isfinite().all()
+
+
+def test_running_statistics_of_another_shape():
+    with pytest.raises(RuntimeError, match="running_mean"):
+        batch_norm(torch.randn(4, 3, 5), torch.zeros(2, 3), torch.ones(3), training=True)
+
+
+def test_a_declined_call_is_stock_torch():
+    """From the first on, with the statistics in the dtype of the running ones."""
+    torch.manual_seed(0)
+    x = (torch.randn(170, 3) + 50).bfloat16().requires_grad_()
+    running, expected = ([torch.zeros(3), torch.ones(3)] for _ in range(2))
+    for _ in range(2):
+        output = batch_norm(x, *running, training=True)
+        stock = F.batch_norm(x, *expected, training=True)
+        assert torch.equal(output, stock)
+        grads = [torch.autograd.grad(y, x, x.detach())[0] for y in (output, stock)]
+        assert torch.equal(*grads)
+    assert all(map(torch.equal, running, expected))
+
+
 @needs_kernels
 def test_gradients_of_the_statistics():
     """The operation's mean and variance are results like any other."""

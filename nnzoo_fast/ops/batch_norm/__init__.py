@@ -57,12 +57,25 @@ def batch_norm(
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return operation(*call, backend=backend)[0]
-    output, mean, variance = operation(input, weight, bias, None, None, True, eps, backend=backend, call=call)
-    with torch.no_grad():
-        for running, batch in ((running_mean, mean), (running_var, variance)):
-            if running is not None:
-                running.lerp_(batch.to(running.dtype), momentum)
+    channels.check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var)
+
+    def declined(*args):
+        """Updates the running statistics itself, as it does in a call that is known to be declined."""
+        return F.batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps), None, None
+
+    args = input, weight, bias, None, None, True, eps
+    output, mean, variance = operation(*args, backend=backend, call=call, stock=declined)
+    if mean is not None and input.numel() > 0:
+        update(running_mean, mean, momentum)
+        update(running_var, variance, momentum)
     return output
+
+
+@torch.no_grad()
+def update(running: torch.Tensor | None, batch: torch.Tensor, momentum: float) -> None:
+    """Not by `lerp_`, which subtracts one from the other: an infinite one would make a NaN."""
+    if running is not None:
+        running.copy_(torch.add(batch * momentum, running, alpha=1 - momentum))
 
 
 def stock(input, weight, bias, running_mean, running_var, use_input_stats, eps):
