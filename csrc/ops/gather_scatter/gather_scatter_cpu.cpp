@@ -134,16 +134,20 @@ class Forward {
     for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / Vec<T>::set(T(size));
   }
 
+  // The mean of the distances to the largest message: equal messages give exactly that, and a large one costs small
+  // differences no digits.
   template <class Shape>
   NNZOO_INLINE void softmax(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
     Tile<T, Shape> top = filled<Shape>(Max::template identity<T>()), total = filled<Shape>(T(0));
     extreme<Max>(place, target, top);
     for_each_message<Shape>(place, target, [&](int i, Vec<T> message) {
-      const Vec<T> share = exp(message - top.v[i]);
+      const Vec<T> distance = message - top.v[i], share = exp(distance);
       total.v[i] += share;
-      result.v[i] = fma(share, message, result.v[i]);
+      // A distance that overflowed has no share either, and the message itself says whether that makes 0 or NaN.
+      const Vec<T> term = select(share == Vec<T>::zero(), message, distance);
+      result.v[i] = fma(share, term, result.v[i]);
     });
-    for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / total.v[i];
+    for (int i = 0; i < Shape::vectors; ++i) result.v[i] = top.v[i] + result.v[i] / total.v[i];
   }
 
   template <class Op, class Shape>

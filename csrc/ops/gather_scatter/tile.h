@@ -120,6 +120,19 @@ NNZOO_INLINE bool is_one_tile(std::int64_t span, int most_vectors) {
   return span < width;
 }
 
+// The product, rounded. Compilers contract a product and a difference that follows into an FMA, and what should cancel
+// against a message that was rounded leaves the rounding error.
+template <class T>
+NNZOO_INLINE Vec<T> rounded_product(Vec<T> a, Vec<T> b) {
+  Vec<T> product = a * b;
+#if defined(__SSE2__)
+  asm("" : "+x"(product.v));
+#else
+  asm("" : "+m"(product));
+#endif
+  return product;
+}
+
 enum class WeightKind { none, per_head, per_feature };
 
 template <WeightKind kind_>
@@ -161,7 +174,7 @@ struct Weights {
     if constexpr (!present) {
       return x;
     } else {
-      const Vec<T> product = x * at<Shape>(edge, place, i);
+      const Vec<T> product = rounded_product(x, at<Shape>(edge, place, i));
       if constexpr (sizeof(S) == sizeof(T)) {
         return product;
       } else {
