@@ -61,6 +61,8 @@ class KernelFunction(torch.autograd.Function):
         args = operation.signature.replace(ctx.skeleton, flat)
         higher_order = torch.is_grad_enabled()
         if higher_order or route([tensor for tensor in (*grads, *flat) if tensor is not None]) is not EAGER:
+            if operation.formula is not None:
+                return (None, None, *operation.formula(grads, args, outputs, needs))
             result = operation.reference_gradients(grads, args, needs, create_graph=higher_order)
         else:
             result = ctx.backend.backward(grads, args, outputs, needs)

@@ -46,6 +46,9 @@ class Operation:
         keeps: `keeps(args, needs)` returns two tuples of bools, which flattened tensor arguments and which outputs
             backward must save. An argument that isn't saved must not influence the gradients that `needs` asks for.
             By default everything is saved.
+        formula: `formula(grads, args, outputs, needs)`, the gradients in differentiable PyTorch from what `keeps`
+            names, for gradients that are differentiated again. With it inputs need not be saved that the reference
+            would need; outputs come attached to their history. By default these come from the reference.
         autocast: "lower" if torch runs this op in autocast's lower precision, else None.
         flops: `flops(*args)`, with shapes in place of tensors: floating-point operations of one forward call.
         compiles: False keeps stock operators under torch.compile, where an opaque op would stop Inductor's fusion.
@@ -64,6 +67,7 @@ class Operation:
         table: Sequence[Backend],
         check: Callable[..., None] = no_check,
         keeps: Callable | None = None,
+        formula: Callable | None = None,
         autocast: str | None = None,
         flops: Callable[..., int] | None = None,
         compiles: bool = True,
@@ -78,6 +82,7 @@ class Operation:
         self.table = tuple(table)
         self.check = check
         self.keeps = keeps or self._keep_everything
+        self.formula = formula
         self.autocast = autocast
         self.flops = flops
         self.compiles = compiles

@@ -53,6 +53,8 @@ def _register_forward(operation: Operation) -> None:
         flat = signature.flatten(args)
         needs = tuple(t is not None and t.requires_grad for t in flat)
         keep_inputs, keep_outputs = operation.keeps(tuple(args), needs)
+        if operation.formula is not None:  # here the reference makes second derivatives of every operation
+            keep_inputs = (True,) * len(flat)
         ctx.skeleton, ctx.needs = signature.skeleton(args), needs
         ctx.shapes = [
             None if keep or t is None else (t.shape, t.dtype) for t, keep in zip(flat, keep_inputs, strict=True)

@@ -95,3 +95,21 @@ def test_targets_that_change_behind_autograd_raise(value):
     target.data.fill_(value)
     with pytest.raises(IndexError, match=f"target {value} is out of bounds"):
         loss.backward()
+
+
+@needs_kernels
+@pytest.mark.parametrize("function", [ops.softmax, ops.log_softmax])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_input_of_softmax_may_change_after_the_call(function, create_graph):
+    leaf = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+
+    def gradients(change):
+        input = leaf * 1
+        output = function(input, 1, backend="cpu")
+        if change:
+            input.zero_()
+        first = torch.autograd.grad((output**3).sum(), leaf, create_graph=create_graph)
+        return first + torch.autograd.grad((first[0] ** 2).sum(), leaf) if create_graph else first
+
+    for found, expected in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(found, expected)

@@ -72,7 +72,17 @@ def backward(grads, args, outputs, needs, *, logarithm: bool):
 
 
 def keeps(args, needs):
-    return (True,), (True,)
+    # As in torch, which lets callers change the input in place after the call.
+    return (False,), (True,)
+
+
+def formula(grads, args, outputs, needs, *, logarithm: bool):
+    """`backward` in PyTorch: the output, attached to its history, says all that the input would."""
+    grad, output, dim = grads[0], outputs[0], args[1]
+    if logarithm:
+        return (grad - output.exp() * grad.sum(dim, keepdim=True),)
+    product = grad * output
+    return (product - output * product.sum(dim, keepdim=True),)
 
 
 def flops(input, dim):
@@ -97,6 +107,7 @@ def make_operation(name: str, reference, stock) -> Operation:
         stock=stock,
         table=(row,),
         keeps=keeps,
+        formula=functools.partial(formula, logarithm=logarithm),
         flops=flops,
         compiles=False,
     )
