@@ -30,7 +30,7 @@ def made(input, weight, bias=True, channels_last=False, **options):
         fan_in = max(1, torch.Size(weight[1:]).numel())
         x = maker.normal(*input)
         if channels_last:
-            x = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_(maker.grad)
+            x = x.detach().movedim(1, -1).contiguous().movedim(-1, 1).requires_grad_(maker.grad)
         w = maker.normal(*weight, scale=fan_in**-0.5)
         return Call((x, w, maker.normal(weight[0]) if bias else None), options)
 

@@ -29,8 +29,25 @@ TWO = [
     ("3x3 32 groups of 4", 128, 128, (3, 3), 32, 1),
     ("3x3 4 groups of 32", 128, 128, (3, 3), 4, 1),
 ]
+ONE = [
+    ("k9 64-64", 64, 64, (9,), 1),
+    ("k1 64-256", 64, 256, (1,), 1),
+    ("k9 1-64", 1, 64, (9,), 1),
+    ("k5 1-6", 1, 6, (5,), 1),
+    ("k3 depthwise 256", 256, 256, (3,), 256),
+    ("k3 32 groups of 4", 128, 128, (3,), 32),
+    ("k3 4 groups of 32", 128, 128, (3,), 4),
+]
+THREE = [
+    ("3x3x3 16-32", 16, 32, (3, 3, 3), 1),
+    ("3x3x3 64-64", 64, 64, (3, 3, 3), 1),
+    ("1x1x1 64-128", 64, 128, (1, 1, 1), 1),
+    ("3x3x3 1-16", 1, 16, (3, 3, 3), 1),
+    ("3x3x3 depthwise 32", 32, 32, (3, 3, 3), 32),
+    ("3x3x3 8 groups of 4", 32, 32, (3, 3, 3), 8),
+]
 LENGTHS = [(1, (256,)), (4, (1024,)), (16, (4096,))]
-VOLUMES = [(1, (8, 8, 8)), (1, (16, 16, 16)), (2, (32, 32, 32))]
+VOLUMES = [(1, (8, 8, 8)), (2, (8, 8, 8)), (1, (16, 16, 16)), (2, (24, 24, 24))]
 
 SWEEP = [
     *(
@@ -39,8 +56,11 @@ SWEEP = [
         for name, in_channels, out_channels, kernel, groups, stride in TWO
         for batch, size in IMAGES
     ),
-    *(swept("k9 64-64", batch, 64, size, 64, (9,)) for batch, size in LENGTHS),
-    *(swept("k3 depthwise 256", batch, 256, size, 256, (3,), groups=256) for batch, size in LENGTHS),
-    *(swept("3x3x3 16-32", batch, 16, size, 32, (3, 3, 3)) for batch, size in VOLUMES),
-    *(swept("3x3x3 depthwise 32", batch, 32, size, 32, (3, 3, 3), groups=32) for batch, size in VOLUMES),
+    *(
+        swept(name, batch, in_channels, size, out_channels, kernel, groups, 1, channels_last)
+        for channels_last in (False, True)
+        for names, sizes in ((ONE, LENGTHS), (THREE, VOLUMES))
+        for name, in_channels, out_channels, kernel, groups in names
+        for batch, size in sizes
+    ),
 ]

@@ -21,6 +21,16 @@ TWO = [
     ("4x4 stride 2 64-3", 64, 3, (4, 4), (2, 2), 1),
     ("4x4 stride 2 depthwise 64", 64, 64, (4, 4), (2, 2), 64),
 ]
+ONE = [
+    ("k16 stride 8 64-32", 64, 32, (16,), (8,), 1),
+    ("k4 stride 2 64-3", 64, 3, (4,), (2,), 1),
+    ("k4 stride 2 depthwise 64", 64, 64, (4,), (2,), 64),
+]
+THREE = [
+    ("2x2x2 stride 2 32-16", 32, 16, (2, 2, 2), (2, 2, 2), 1),
+    ("4x4x4 stride 2 32-1", 32, 1, (4, 4, 4), (2, 2, 2), 1),
+    ("4x4x4 stride 2 depthwise 32", 32, 32, (4, 4, 4), (2, 2, 2), 32),
+]
 LENGTHS = [(1, (64,)), (4, (256,)), (8, (1024,))]
 VOLUMES = [(1, (4, 4, 4)), (1, (8, 8, 8)), (2, (16, 16, 16))]
 
@@ -31,6 +41,10 @@ SWEEP = [
         for name, in_channels, out_channels, kernel, stride, groups in TWO
         for batch, size in IMAGES
     ),
-    *(swept("k16 stride 8 64-32", batch, 64, size, 32, (16,), (8,)) for batch, size in LENGTHS),
-    *(swept("2x2x2 stride 2 32-16", batch, 32, size, 16, (2, 2, 2), (2, 2, 2)) for batch, size in VOLUMES),
+    *(
+        swept(name, batch, in_channels, size, out_channels, kernel, stride, groups)
+        for names, sizes in ((ONE, LENGTHS), (THREE, VOLUMES))
+        for name, in_channels, out_channels, kernel, stride, groups in names
+        for batch, size in sizes
+    ),
 ]
