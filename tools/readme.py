@@ -3,10 +3,10 @@
     python tools/readme.py [--check]
 
 The table of backends asks the operations themselves; the CUDA kernels answer through the emulator and the Triton
-kernels through the interpreter, so that the table does not depend on a GPU. The table of speeds shows the newest file
-in bench/results, which `nnzoo-fast bench` wrote, and the ladders in the operations' READMEs show the newest one in
-bench/results/ladder, which `nnzoo-fast bench --ladder --no-compile` wrote. What CUDA kernels ask of memory comes from
-bench/cuda_counters.json, which bench/cuda_counters.py wrote.
+kernels through the interpreter, so that the table does not depend on a GPU. The tables of speeds show of each operation
+the newest file in bench/results that has it, written by `nnzoo-fast bench`, and the ladders in the operations' READMEs
+show the newest one in bench/results/ladder, written by `nnzoo-fast bench --ladder --no-compile`. What CUDA kernels ask
+of memory comes from bench/cuda_counters.json, which bench/cuda_counters.py wrote.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,27 +54,68 @@ def _supports(spec: OpSpec, backend: str, dtype: torch.dtype) -> bool:
     return next(row for row in operation.table if row.name == backend).supports(*args)[0]
 
 
-def speed_table(operation: str | None = None) -> str:
-    """Every measurement of the newest result with cold caches, losses included; of one operation, hot caches too."""
-    content = newest_result("bench/results")
-    if content is None:
-        return "No result has been recorded yet."
-    measured = [row for row in content["rows"] if row["ratio"]]
-    if operation is None:
-        headers = ["op", "case", "work", *_SPEED_HEADERS]
-        cold = [row for row in measured if row["cache"] == "cold"]
-        rows = [[f"`{row['name']}`", row["case"], row["work"], *_speed(row)] for row in cold]
-    else:
-        headers = ["case", "work", "caches", *_SPEED_HEADERS]
-        own = [row for row in measured if row["name"] == operation]
-        rows = [[row["case"], row["work"], row["cache"], *_speed(row)] for row in own]
-    return f"{_where(content)}\n\n{_markdown(headers, rows)}"
+def speed_overview() -> str:
+    """A line per operation and work: against stock torch and the best peer, over all its cases with cold caches."""
+    tables = []
+    for content, rows in newest_rows():
+        groups: dict[tuple[str, str], list[dict]] = {}
+        for row in rows:
+            is_layer = not row["name"].isidentifier()  # timed with hot caches, as it is called
+            if is_layer or row["cache"] == "cold":
+                shown = f"{row['name']} ({row['case']})" if is_layer else f"`{row['name']}`"
+                groups.setdefault((shown, row["work"]), []).append(row)
+        lines = [
+            [shown, work, str(len(group)), *map(_over_cases, _both_ratios(group))]
+            for (shown, work), group in groups.items()
+        ]
+        headers = ["op or layer", "work", "cases", "times as fast as stock torch", "as the best peer"]
+        tables.append(f"{_where(content)}\n\n{_markdown(headers, lines)}")
+    return "\n\n".join(tables) or _NOTHING
 
 
-def newest_result(folder: str) -> dict | None:
-    """The file of `folder` whose name, which begins with a date, is the last."""
-    newest = max((ROOT / folder).glob("*.json"), key=lambda path: path.name, default=None)
-    return None if newest is None else json.loads(newest.read_text())
+def _both_ratios(rows: Sequence[dict]) -> tuple[list[float], list[float]]:
+    against_stock = [row["ratios"]["eager"]["median"] for row in rows if "eager" in row["ratios"]]
+    return against_stock, [row["ratio"]["median"] for row in rows]
+
+
+def _over_cases(ratios: Sequence[float]) -> str:
+    """Geometric mean and, in brackets, the least and the greatest."""
+    if not ratios:
+        return ""
+    mean = f"{statistics.geometric_mean(ratios):.2f}"
+    return mean if len(ratios) == 1 else f"{mean} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def speed_table(operation: str) -> str:
+    """Every measurement of an operation in its newest result, losses included."""
+    results = newest_rows(operation)
+    if not results:
+        return _NOTHING
+    ((content, rows),) = results
+    headers = ["case", "work", "caches", "time", "speed", "of roof"]
+    headers += [*(f"/ {shown}" for shown in _SHOWN_PEERS.values()), "best peer", "/ it"]
+    return f"{_where(content)}\n\n{_markdown(headers, [_speed(row) for row in rows])}"
+
+
+def newest_rows(operation: str | None = None) -> list[tuple[dict, list[dict]]]:
+    """The files of bench/results, newest first, each with those rows whose operation is in no newer one."""
+    seen: set[str] = set()
+    found = []
+    for content in _results("bench/results"):
+        fresh = [row for row in content["rows"] if row["name"] not in seen and operation in (None, row["name"])]
+        seen.update(row["name"] for row in content["rows"])
+        if rows := [row for row in fresh if row["ratio"]]:
+            found.append((content, rows))
+    return found
+
+
+def _results(folder: str) -> list[dict]:
+    """The files of a folder; their names begin with a date, the newest comes first."""
+    paths = sorted((ROOT / folder).glob("*.json"), key=lambda path: path.name, reverse=True)
+    return [json.loads(path.read_text()) for path in paths]
+
+
+_NOTHING = "No result has been recorded yet."
 
 
 def _where(content: dict) -> str:
@@ -85,13 +127,14 @@ def _where(content: dict) -> str:
     )
 
 
-_SPEED_HEADERS = ["time", "of roof", "best peer", "times as fast as it"]
-
-
 def _speed(row: dict) -> list[str]:
+    time = row["timings"][row["candidate"]]["median"]
+    amount, unit = (row["bytes"], "GB/s") if row["memory_bound"] else (row["flops"], "GFLOP/s")
     part = "" if row["roof_part"] is None else f"{100 * row['roof_part']:.0f} %"
-    time = _duration(row["timings"][row["candidate"]]["median"])
-    return [time, part, row["peer"], f"{row['ratio']['median']:.2f}"]
+    ratios = [row["ratios"].get(peer) for peer in _SHOWN_PEERS]
+    against = [f"{ratio['median']:.2f}" if ratio else "" for ratio in ratios]
+    start = [row["case"], row["work"], row["cache"], _duration(time), f"{amount / time / 1e9:.3g} {unit}", part]
+    return [*start, *against, row["peer"], f"{row['ratio']['median']:.2f}"]
 
 
 def _duration(seconds: float) -> str:
@@ -100,10 +143,10 @@ def _duration(seconds: float) -> str:
 
 def ladder_table(operation: str) -> str:
     """A line per rung and peer, a column per case: median time and, in brackets, times as fast as stock torch."""
-    content = newest_result("bench/results/ladder")
-    rows = [] if content is None else [row for row in content["rows"] if row["name"] == operation]
+    content = next(iter(_results("bench/results/ladder")), {"rows": []})
+    rows = [row for row in content["rows"] if row["name"] == operation]
     if not rows:
-        return "No result has been recorded yet."
+        return _NOTHING
     timings = {row["case"]: row["timings"] for row in rows}
     rungs = dict.fromkeys(name for each in timings.values() for name in each)
     lines = [
@@ -113,7 +156,7 @@ def ladder_table(operation: str) -> str:
     return f"{_where(content)} {note}\n\n{_markdown(['rung', *timings], lines)}"
 
 
-_SHOWN_PEERS = {"eager": "stock torch"}
+_SHOWN_PEERS = {"eager": "stock torch", "torch.compile": "`torch.compile`"}
 
 
 def _against_stock(timings: dict, rung: str) -> str:
@@ -160,7 +203,7 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def pages() -> dict[Path, dict[str, str]]:
     """Every README with generated tables: name and text of each table."""
-    tables = {ROOT / "README.md": {"backends": backends_table(), "speed": speed_table()}}
+    tables = {ROOT / "README.md": {"backends": backends_table(), "speed": speed_overview()}}
     for name, spec in all_specs().items():
         own = {"ladder": ladder_table(name), "speed": speed_table(name)} if spec.variants else {}
         if spec.counted:

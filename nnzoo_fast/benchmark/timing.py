@@ -58,7 +58,8 @@ def interleave(
     """Times every candidate in turn, round by round.
 
     Args:
-        candidates: each is called with the number of the call, by which it picks its inputs.
+        candidates: each is called with the number of the call, by which it picks its inputs. No number comes twice
+            but in first calls, so that no candidate finds in the caches what another one fetched.
         seconds: how long to measure all of them together, after their first calls.
         rounds: the least and the most rounds.
 
@@ -75,11 +76,12 @@ def interleave(
             failures[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
     names = list(repeats)
     samples: dict[str, list[float]] = {name: [] for name in names}
-    end, number = time.perf_counter() + seconds, 0
-    while names and number < rounds[1] and (number < rounds[0] or time.perf_counter() < end):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+    end, done, number = time.perf_counter() + seconds, 0, 0
+    while names and done < rounds[1] and (done < rounds[0] or time.perf_counter() < end):
+        for name in names[done % len(names) :] + names[: done % len(names)]:
             samples[name].append(_seconds(candidates[name], number, repeats[name], device))
-        number += 1
+            number += repeats[name]
+        done += 1
     timings = {}
     for name in names:
         low, middle, high = quartiles(samples[name])

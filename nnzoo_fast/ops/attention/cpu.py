@@ -27,7 +27,7 @@ def kind_of(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
     queries, head_dim = query.shape[-2:]
     sight = "causal" if is_causal else "full" if attn_mask is None else "masked"
     if queries <= FEW_QUERIES:
-        sight = f"few queries {sight}"
+        sight = f"{'one query' if queries == 1 else 'few queries'} {sight}"
     kind = f"{tables.DTYPE_NAMES[query.dtype]} {sight} {tables.way(query, key, value, attn_mask)}"
     return kind, math.prod(query.shape[:-2]) * queries * key.shape[-2] * (head_dim + value.shape[-1])
 

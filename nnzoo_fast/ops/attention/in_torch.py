@@ -30,14 +30,16 @@ def stock(
     output = F.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
-    plain = not is_compiling() and not _compat.functorch_transforms_active()
-    if plain and output.requires_grad and output.grad_fn.name() == WITHOUT_SECOND_DERIVATIVE:
+    plain = output.requires_grad and not is_compiling() and not _compat.functorch_transforms_active()
+    if plain and output.grad_fn.name() == WITHOUT_SECOND_DERIVATIVE:
         rest = attn_mask, dropout_p, is_causal, scale, enable_gqa, None
         output.grad_fn.register_hook(_differentiable_gradients((query, key, value), rest))
     return output
 
 
 def _wants_more_than_gradients(*tensors) -> bool:
+    if not _compat.transformed():
+        return False
     return _compat.forward_mode_active() or any(_compat.gradient_levels(tensor) > 1 for tensor in tensors)
 
 

@@ -21,7 +21,9 @@ class Places(NamedTuple):
     @property
     def matter(self) -> bool:
         """Whether this is more than `is_causal` says."""
-        return self.query_offset != 0 or any(value is not None for value in (*self[:2], *self[3:]))
+        before, after, offset, slopes, starts_q, starts_k = self
+        limited = before is not None or after is not None or offset != 0
+        return limited or slopes is not None or starts_q is not None or starts_k is not None
 
     @property
     def packed(self) -> bool:
