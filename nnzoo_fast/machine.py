@@ -10,6 +10,7 @@ import re
 import statistics
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def measure_roof(dtype: torch.dtype, device: str = "cpu") -> Roof:
         return Roof(_gpu_flops(dtype, device), _gpu_bytes(device))
     if _extension._C is None:
         raise RuntimeError(f"the roofs of the CPU are measured by the compiled kernels: {_extension.part('_C').reason}")
-    return Roof(_cpu_flops(dtype), _cpu_bytes())
+    return Roof(peak_flops(dtype, _extension._C.isas()[-3:]), _cpu_bytes())
 
 
 def _best_rate(work, amount: float, seconds: float = 0.3) -> float:
@@ -157,12 +158,12 @@ def _best_rate(work, amount: float, seconds: float = 0.3) -> float:
     return amount / fastest
 
 
-def _cpu_flops(dtype: torch.dtype) -> float:
-    """Of the best ISA, whichever the kernels use."""
+def peak_flops(dtype: torch.dtype, isas: Sequence[str]) -> float:
+    """FLOP/s of multiply-adds in registers on all of torch's threads, of the best of these instruction sets."""
     module, threads = _extension._C, torch.get_num_threads()
     chosen, rates = module.isa(), []
     try:
-        for isa in module.isas()[-3:]:
+        for isa in isas:
             module.set_isa(isa)
             call = (500_000, _extension.DTYPE_CODES[dtype], threads)
             rates.append(_best_rate(lambda call=call: module.peak_flops(*call), module.peak_flops(*call)))

@@ -47,7 +47,7 @@ template <class A>
 __device__ A slope(Activation activation, A kept) {
   switch (activation) {
     case Activation::relu:
-      return kept > A(0) ? A(1) : A(0);
+      return kept <= A(0) ? A(0) : A(1);  // a NaN lets the gradient through, as in torch
     case Activation::gelu:
       return A(0.5) * (A(1) + error_function(kept * kSqrtHalf<A>)) +
              kept * kInverseSqrtTwoPi<A> * exponential(A(-0.5) * kept * kept);

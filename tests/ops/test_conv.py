@@ -2,6 +2,7 @@
 
 import random
 
+import matrix
 import pytest
 import torch
 import torch.nn.functional as F
@@ -51,12 +52,13 @@ def test_random_geometry(name, isa, poisoned_memory):
             assert max(error.frobenius, error.largest) < 1e-12, call.kwargs
 
 
-@needs_kernels
-@pytest.mark.parametrize("name", ISAS)
-def test_relu_passes_the_gradient_where_it_gave_nan(name, isa):
-    isa(name)
-    bias = torch.zeros(3, requires_grad=True)
-    output = conv(torch.full((1, 1, 4), torch.nan), torch.ones(3, 1, 2), bias, activation="relu", backend="cpu")
+@pytest.mark.parametrize("target", matrix.targets(), ids=str)
+def test_relu_passes_the_gradient_where_it_gave_nan(target, isa):
+    if target.isa:
+        isa(target.isa)
+    input, weight = torch.full((1, 1, 4), torch.nan, device=target.device), torch.ones(3, 1, 2, device=target.device)
+    bias = torch.zeros(3, requires_grad=True, device=target.device)
+    output = conv(input, weight, bias, activation="relu", backend=target.backend)
     assert torch.autograd.grad(output.sum(), bias)[0].tolist() == [3, 3, 3]
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import matrix
 import pytest
 import torch
 
@@ -97,17 +98,18 @@ def test_activations_to_the_last_bits(name, activation, dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", ISAS)
-def test_relu_passes_the_gradient_where_it_gave_nan(name, dtype, isa):
-    isa(name)
-    input = torch.tensor([[math.nan], [1], [-1], [0], [math.inf]], dtype=dtype)
-    weight = torch.ones(19, 1, dtype=dtype)
+@pytest.mark.parametrize("target", matrix.targets(), ids=str)
+def test_relu_passes_the_gradient_where_it_gave_nan(target, dtype, isa):
+    if target.isa:
+        isa(target.isa)
+    input = torch.tensor([[math.nan], [1], [-1], [0], [math.inf]], dtype=dtype, device=target.device)
+    weight = torch.ones(19, 1, dtype=dtype, device=target.device)
     gradients = []
     for activate in (
-        lambda bias: linear(input, weight, bias, activation="relu", backend="cpu"),
+        lambda bias: linear(input, weight, bias, activation="relu", backend=target.backend),
         lambda bias: torch.nn.functional.linear(input, weight, bias).relu(),
     ):
-        bias = torch.zeros(19, dtype=dtype, requires_grad=True)
+        bias = torch.zeros(19, dtype=dtype, device=target.device, requires_grad=True)
         gradients += torch.autograd.grad(activate(bias).sum(), bias)
     assert torch.equal(*gradients)
 

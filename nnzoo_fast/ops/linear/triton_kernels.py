@@ -43,7 +43,7 @@ def activate(x, ACTIVATION: tl.constexpr):
 def slope(kept, ACTIVATION: tl.constexpr):
     """The activation's derivative, from the output (relu, tanh, sigmoid) or the pre-activation (gelu, silu)."""
     if ACTIVATION == RELU:
-        return tl.where(kept > 0, 1.0, 0.0)
+        return tl.where(kept <= 0, 0.0, 1.0)  # a NaN lets the gradient through, as in torch
     elif ACTIVATION == GELU:
         density = tl.exp(-0.5 * kept * kept) * INVERSE_SQRT_TWO_PI
         return 0.5 * (1 + tl.erf(kept * SQRT_HALF)) + kept * density
