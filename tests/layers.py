@@ -20,10 +20,17 @@ Arguments = tuple[tuple, dict[str, Any]]
 NOT_IN_MODULE_DB = {
     torch.nn.EmbeddingBag: ((9, 4), [torch.tensor([[1, 8, 0], [3, 3, 5]])]),
     torch.nn.LazyLinear: ((7,), [(3, 5)]),
+    torch.nn.MaxUnpool1d: ((2,), [(2, 3, 4), torch.tensor([1, 2, 5, 6]).expand(2, 3, 4)]),
+    torch.nn.MaxUnpool2d: (((2, 3), None, (0, 1)), [(3, 2, 2), torch.tensor([[5, 3], [15, 8]]).expand(3, 2, 2)]),
+    torch.nn.MaxUnpool3d: ((2, 2), [(1, 2, 1, 2, 1), torch.tensor([7, 11]).view(1, 2, 1).expand(1, 2, 1, 2, 1)]),
     torch.nn.Sequential: ((torch.nn.Linear(4, 9), torch.nn.GELU(), torch.nn.Linear(9, 3)), [(5, 4)]),
     torch.nn.TransformerDecoder: ((torch.nn.TransformerDecoderLayer(4, 2, 8, 0.0), 2), [(3, 2, 4), (5, 2, 4)]),
 }
 """Drop-ins that PyTorch has no sample for: constructor arguments and the inputs or their shapes."""
+
+
+NOT_IN_BFLOAT16 = (torch.nn.AvgPool3d, torch.nn.LPPool3d)
+"""Layers that PyTorch can't run in bfloat16 on the CPU: float32's results, rounded, stand for its own."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,10 @@ def results(layer: torch.nn.Module, call: Call) -> list[torch.Tensor]:
 
 
 def oracle_and_stock(stock: torch.nn.Module, call: Call) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    return results(copy.deepcopy(stock).double(), call.as_dtype(torch.float64)), results(stock, call)
+    truth = results(copy.deepcopy(stock).double(), call.as_dtype(torch.float64))
+    if isinstance(stock, NOT_IN_BFLOAT16) and call.tensors()[0].dtype == torch.bfloat16:
+        return truth, [value.bfloat16() for value in results(stock.float(), call.as_dtype(torch.float32))]
+    return truth, results(stock, call)
 
 
 def deviations(example: Example, layer: torch.nn.Module, dtype: torch.dtype, training: bool = True) -> list[str]:

@@ -27,7 +27,26 @@ from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.norm import GroupNorm, LayerNorm, RMSNorm
-from nnzoo_fast.nn.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, MaxPool3d
+from nnzoo_fast.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+)
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sage_conv import SAGEConv
 from nnzoo_fast.nn.sequential import Sequential
@@ -41,8 +60,15 @@ from nnzoo_fast.nn.transformer import (
 )
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -61,12 +87,12 @@ __all__ = [
     "GINConv",
     "GRU",
     "GRUCell",
+    "GroupNorm",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LSTM",
     "LSTMCell",
-    "RNN",
-    "RNNCell",
-    "RMSNorm",
-    "GroupNorm",
     "LayerNorm",
     "LazyConv1d",
     "LazyConv2d",
@@ -80,8 +106,14 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "MessagePassing",
     "MultiheadAttention",
+    "RMSNorm",
+    "RNN",
+    "RNNCell",
     "SAGEConv",
     "Sequential",
     "Softmax",

@@ -7,15 +7,15 @@ import torch.nn.functional as stock
 
 from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
+from nnzoo_fast.nn import functional_pooling
+from nnzoo_fast.nn.functional_pooling import *  # noqa: F403
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
 from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.rms_norm import rms_norm
 
 __all__ = [
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
+    *functional_pooling.__all__,
     "conv1d",
     "conv2d",
     "conv3d",
@@ -28,9 +28,6 @@ __all__ = [
     "layer_norm",
     "linear",
     "log_softmax",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
     "rms_norm",
     "scaled_dot_product_attention",
     "softmax",
@@ -195,96 +192,6 @@ def cross_entropy(
         old = size_average, ignore_index, reduce
         return stock.cross_entropy(input, target, weight, *old, reduction, label_smoothing)
     return ops.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
-
-
-def in_dimensions(n: int, kernel_size: Size) -> tuple[int, ...]:
-    """`kernel_size` with a number for each dimension, which says how many there are."""
-    if isinstance(kernel_size, int):
-        return (kernel_size,) * n
-    return tuple(kernel_size) * (n if len(kernel_size) == 1 else 1)
-
-
-def avg_pool1d(
-    input: torch.Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> torch.Tensor:
-    """`torch.nn.functional.avg_pool1d`: input [N, C, L]."""
-    size = in_dimensions(1, kernel_size)
-    return ops.avg_pool(input, size, stride, padding, ceil_mode, count_include_pad)
-
-
-def avg_pool2d(
-    input: torch.Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> torch.Tensor:
-    """`torch.nn.functional.avg_pool2d`: input [N, C, H, W]."""
-    size = in_dimensions(2, kernel_size)
-    return ops.avg_pool(input, size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-def avg_pool3d(
-    input: torch.Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> torch.Tensor:
-    """`torch.nn.functional.avg_pool3d`: input [N, C, D, H, W]."""
-    size = in_dimensions(3, kernel_size)
-    return ops.avg_pool(input, size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-def max_pool1d(
-    input: torch.Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-):
-    """`torch.nn.functional.max_pool1d`: input [N, C, L]; with `return_indices` also where the values stand."""
-    size = in_dimensions(1, kernel_size)
-    return ops.max_pool(input, size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool2d(
-    input: torch.Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-):
-    """`torch.nn.functional.max_pool2d`: input [N, C, H, W]; with `return_indices` also where the values stand."""
-    size = in_dimensions(2, kernel_size)
-    return ops.max_pool(input, size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool3d(
-    input: torch.Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-):
-    """`torch.nn.functional.max_pool3d`: input [N, C, D, H, W]; with `return_indices` also where the values stand."""
-    size = in_dimensions(3, kernel_size)
-    return ops.max_pool(input, size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def __getattr__(name: str):

@@ -5,6 +5,8 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 """
 
 from nnzoo_fast import backends
+from nnzoo_fast.ops.adaptive_avg_pool import adaptive_avg_pool
+from nnzoo_fast.ops.adaptive_max_pool import adaptive_max_pool
 from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.avg_pool import avg_pool
 from nnzoo_fast.ops.batch_norm import batch_norm
@@ -27,9 +29,11 @@ from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.linear import linear
 from nnzoo_fast.ops.linear_cross_entropy import linear_cross_entropy
 from nnzoo_fast.ops.log_softmax import log_softmax
+from nnzoo_fast.ops.lp_pool import lp_pool
 from nnzoo_fast.ops.lstm import lstm
 from nnzoo_fast.ops.lstm_cell import lstm_cell
 from nnzoo_fast.ops.max_pool import max_pool, min_pool
+from nnzoo_fast.ops.max_unpool import max_unpool
 from nnzoo_fast.ops.rms_norm import rms_norm
 from nnzoo_fast.ops.rnn import rnn
 from nnzoo_fast.ops.rnn_cell import rnn_cell
@@ -38,6 +42,8 @@ from nnzoo_fast.ops.sddmm import sddmm
 from nnzoo_fast.ops.softmax import softmax
 
 __all__ = [
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
     "attention",
     "avg_pool",
     "batch_norm",
@@ -59,9 +65,11 @@ __all__ = [
     "linear",
     "linear_cross_entropy",
     "log_softmax",
+    "lp_pool",
     "lstm",
     "lstm_cell",
     "max_pool",
+    "max_unpool",
     "min_pool",
     "rms_norm",
     "rnn",

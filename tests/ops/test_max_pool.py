@@ -99,9 +99,13 @@ def test_min_pool_of_integers(dtype):
     """The least value is one that has no negative."""
     least = torch.iinfo(dtype).min
     input = torch.tensor([[[[least, 5], [7, 100]]]], dtype=dtype)
-    value, index = min_pool(input, (2, 2), return_indices=True)
-    assert value.item() == min_pool(input, (2, 2)).item() == least
-    assert index.item() == 0
+    for backend in (None, "reference"):
+        value, index = min_pool(input, (2, 2), return_indices=True, backend=backend)
+        assert value.item() == min_pool(input, (2, 2), backend=backend).item() == least
+        assert index.item() == 0
+    traced = torch.fx.symbolic_trace(lambda x: min_pool(x, (2, 2)))
+    assert traced(input).item() == least
+    assert traced(torch.tensor([[[[-0.5, 5.0], [7.0, -2.0]]]])).item() == -2.0
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,15 @@ def test_the_largest_stride(pool):
         (grad,) = torch.autograd.grad(output.sum(), input)
         assert torch.equal(output, pool(input[..., :2, :2], (2, 2)))
         assert grad.count_nonzero() == grad[..., :2, :2].count_nonzero() > 0
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+@pytest.mark.parametrize("padding", [0, 2**30 - 1])
+def test_the_largest_kernel(pool, padding):
+    """A number for each of its taps would fill the memory: the call goes to stock torch, whatever that says of it."""
+    input = torch.randn(1, 2, 8, 9)
+    with nnzoo_fast.backend("cpu"), pytest.raises(nnzoo_fast.BackendError, match="padding"):
+        pool(input, (2**31 - 1, 2), 2**31 - 1, (padding, 0), ceil_mode=True)
 
 
 @needs_kernels

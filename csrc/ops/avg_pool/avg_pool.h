@@ -3,14 +3,13 @@
 //   input    [batch, channels, D, H, W]     contiguous, or channels_last: [batch, D, H, W, channels] is contiguous
 //   output   [batch, channels, oD, oH, oW]  laid out as input
 //
-// A window divides by `divisor` if that isn't 0; else by its elements inside the image and, with count_include_pad, in
-// the padding on either side. Windows have no dilation. All values have `dtype` (float32, bfloat16 with sums in
+// A window divides by what it counts: see SummedWindows. All values have `dtype` (float32, bfloat16 with sums in
 // float32, float64). Outputs may be uninitialised and must not overlap the input. The result does not depend on the
 // number of threads.
 #pragma once
 
 #include "common/kernel.h"
-#include "common/windows.h"
+#include "common/window_sums.h"
 
 namespace nnzoo {
 
@@ -18,12 +17,8 @@ namespace nnzoo {
 struct AvgPool {
   const void* from;
   void* to;
-  std::int64_t batch, channels;
-  Windows windows;
-  std::int64_t divisor;
-  bool count_include_pad, channels_last;
+  SummedWindows windows;
   DType dtype;
-  int threads;
 };
 
 NNZOO_KERNEL(avg_pool_forward, AvgPool)

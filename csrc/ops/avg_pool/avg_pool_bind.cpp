@@ -5,18 +5,9 @@ namespace nnzoo {
 namespace {
 
 template <void (*kernel)(const AvgPool&)>
-void bound(Address from, Address to, std::int64_t batch, std::int64_t channels, const WindowNumbers& windows,
-           std::int64_t divisor, bool count_include_pad, bool channels_last, int dtype, int threads) {
-  const AvgPool args{pointer<const void>(from),
-                     pointer<void>(to),
-                     batch,
-                     channels,
-                     windows_of(windows),
-                     divisor,
-                     count_include_pad,
-                     channels_last,
-                     static_cast<DType>(dtype),
-                     usable_threads(threads)};
+void bound(Address from, Address to, const SummedWindowNumbers& windows, int dtype, int threads) {
+  const AvgPool args{pointer<const void>(from), pointer<void>(to), summed_windows_of(windows, threads),
+                     static_cast<DType>(dtype)};
   py::gil_scoped_release release;
   kernel(args);
 }

@@ -130,11 +130,13 @@ class Gradient {
     const std::int64_t longest = width + phases.padding;  // of a phase
     ChosenRows<S> rows(args_, windows_.output[2], longest + phases.longest_shift, scratch);
     Candidates<T> over(windows_.kernel[0] * windows_.kernel[1], scratch), candidates(volume(windows_.kernel), scratch);
-    T* const sums = stride == 1 ? nullptr : scratch.take<T>(stride * longest);
+    T* const sums = stride == 1 ? nullptr : scratch.take<T>(width);
+    const T** const parts = scratch.take<const T*>(stride);
     RowPlace place(windows_.input, begin);
     for (std::int64_t row = begin; row < end; ++row, place.next()) {
       S* const out = static_cast<S*>(args_.grad_input) + row * width;
       collect(place, rows, over);
+      T* next = sums;
       for (std::int64_t phase = 0; phase < stride; ++phase) {
         candidates.count = 0;
         const std::int64_t first = phases.begin[phase], count = phases.end[phase] - first;
@@ -148,26 +150,12 @@ class Gradient {
         if (stride == 1) {
           candidates.sum(count, out);
         } else {
-          candidates.sum(count, sums + phase * longest);
+          candidates.sum(count, next);
+          parts[phase] = next;
+          next += count;
         }
       }
-      if (stride > 1) interleave(phases, sums, longest, out);
-    }
-  }
-
-  // Puts the phases of a row back in their places.
-  void interleave(const Phases& phases, const T* sums, std::int64_t longest, S* out) const {
-    if (phases.stride == 2) {
-      const std::int64_t even = phases.padding % 2, half = windows_.input[2] / 2;
-      const T *const a = sums + even * longest, *const b = sums + (1 - even) * longest;
-      zip(a, b, half, out);
-      if (windows_.input[2] % 2) out[2 * half] = from_float<S>(a[half]);
-      return;
-    }
-    for (std::int64_t phase = 0; phase < phases.stride; ++phase) {
-      const std::int64_t first = phases.begin[phase], count = phases.end[phase] - first;
-      S* const to = out + phases.position(phase, first);
-      for (std::int64_t i = 0; i < count; ++i) to[i * phases.stride] = from_float<S>(sums[phase * longest + i]);
+      if (stride > 1) phases.interleave(parts, out);
     }
   }
 

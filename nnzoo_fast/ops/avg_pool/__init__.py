@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from nnzoo_fast._compat import any_autocast_enabled
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.avg_pool import cpu
 from nnzoo_fast.ops.avg_pool.reference import reference
-from nnzoo_fast.windows import Size, check_windows, dimensions_of, pooled_size, settings_of
+from nnzoo_fast.pooling.calls import Size, dimensions_of, dimensions_without_shape, with_batch
+from nnzoo_fast.pooling.windows import check_windows, pooled_size, settings_of
 
 __all__ = ["avg_pool", "operation", "reference"]
 
@@ -54,19 +54,13 @@ def avg_pool(
         return _pool(dimensions_of("avg_pool", input, kernel_size), *call)
     check_tensors("avg_pool", input=input)
     if not is_traceable(input):
-        if isinstance(kernel_size, int):
-            raise TypeError("avg_pool: kernel_size must be a tuple where input has no shape yet, got an int")
-        return _pool(len(kernel_size), *call)
+        return _pool(dimensions_without_shape("avg_pool", kernel_size), *call)
     n = dimensions_of("avg_pool", input, kernel_size)
     kernel, stride, padding, _ = settings_of("avg_pool", n, kernel_size, stride, padding)
     if divisor_override == 0:
         raise RuntimeError("avg_pool: divisor_override must not be 0")
-    if any_autocast_enabled():
-        return _pool(n, *call)
     settings = kernel, stride, padding, ceil_mode, count_include_pad, divisor_override or 0
-    if input.dim() == n + 2:
-        return operation(input, *settings, backend=backend, call=call)
-    return operation(input.unsqueeze(0), *settings, backend=backend, call=call).squeeze(0)
+    return with_batch(operation, call, n, (input,), settings, backend)
 
 
 def _pool(n, input, kernel, stride, padding, ceil_mode, count_include_pad, divisor):

@@ -2,7 +2,7 @@
 
 import torch
 
-from nnzoo_fast.windows import pooled_size, unfolded
+from nnzoo_fast.pooling.windows import pooled_size, unfolded
 
 
 def reference(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor):

@@ -10,10 +10,13 @@ from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.max_pool import cpu
 from nnzoo_fast.ops.max_pool.outputs import allocate, allocate_with_indices, by_byte
-from nnzoo_fast.ops.max_pool.reference import chosen, reference
-from nnzoo_fast.windows import Size, check_windows, dimensions_of, pooled_size, settings_of
+from nnzoo_fast.ops.max_pool.reference import chosen, reference, reverse
+from nnzoo_fast.pooling.calls import Size, dimensions_of, dimensions_without_shape, with_batch
+from nnzoo_fast.pooling.windows import check_windows, pooled_size, settings_of
 
 __all__ = ["max_pool", "min_pool", "operation", "operation_with_indices", "reference"]
+
+torch.fx.wrap("reverse")  # fx records the call: what it does depends on the dtype, which a proxy doesn't know
 
 _STOCK = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 
@@ -59,15 +62,10 @@ def max_pool(
         return _pool(n, return_indices, *call)
     check_tensors("max_pool", input=input)
     if not is_traceable(input):
-        if isinstance(kernel_size, int):
-            raise TypeError("max_pool: kernel_size must be a tuple where input has no shape yet, got an int")
-        return _pool(len(kernel_size), return_indices, *call)
+        return _pool(dimensions_without_shape("max_pool", kernel_size), return_indices, *call)
     n = dimensions_of("max_pool", input, kernel_size)
     settings = *settings_of("max_pool", n, kernel_size, stride, padding, dilation), ceil_mode, minimum
-    if input.dim() == n + 2:
-        return pool(input, *settings, backend=backend, call=call)
-    result = pool(input.unsqueeze(0), *settings, backend=backend, call=call)
-    return tuple(value.squeeze(0) for value in result) if return_indices else result.squeeze(0)
+    return with_batch(pool, call, n, (input,), settings, backend)
 
 
 def min_pool(
@@ -90,8 +88,6 @@ def _pool(n, return_indices, input, kernel, stride, padding, dilation, ceil_mode
     pool = _STOCK[n - 1]
     if not minimum:
         return pool(input, kernel, stride, padding, dilation, ceil_mode, return_indices)
-    # The least integer has no negative, and an unsigned one none at all: only the complement reverses their order.
-    reverse = torch.neg if not is_traceable(input) or input.is_floating_point() else torch.bitwise_not
     result = pool(reverse(input), kernel, stride, padding, dilation, ceil_mode, return_indices)
     return (reverse(result[0]), result[1]) if return_indices else reverse(result)
 

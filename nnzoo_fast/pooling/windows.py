@@ -1,33 +1,17 @@
-"""Windows that slide over an image: what the poolings share."""
+"""Windows that slide over an image."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
+from nnzoo_fast.backends import Verdict
 from nnzoo_fast.ops.conv.arguments import per_dimension
-
-Size = int | Sequence[int]
+from nnzoo_fast.ops.conv.outputs import memory_format_of
+from nnzoo_fast.pooling.calls import Size
 
 MOST = 2**31 - 1
 """The largest setting: torch's poolings, like the kernels, read them as int32."""
-
-
-def dimensions_of(op: str, input: torch.Tensor, kernel_size: Size) -> int:
-    """How many dimensions a pooling has: those of `kernel_size`, or all of `input` behind batch and channels.
-
-    Raises:
-        RuntimeError: they are not one to three, or `input` has others.
-    """
-    n = len(kernel_size) if isinstance(kernel_size, (tuple, list)) else input.dim() - 2
-    if n not in (1, 2, 3) or input.dim() not in (n + 1, n + 2):
-        raise RuntimeError(
-            f"{op}: input {list(input.shape)} must be [batch, channels, *size] or [channels, *size] with one to three "
-            f"sizes, as many as kernel_size {kernel_size!r} has"
-        )
-    return n
 
 
 def settings_of(op: str, n: int, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> tuple:
@@ -84,6 +68,14 @@ def check_windows(op: str, input, kernel, stride, padding, dilation, ceil_mode: 
         )
 
 
+def fits_kernels(input, kernel, padding, dilation) -> Verdict:
+    """Whether the kernels should be asked: they keep a number for every tap and for every element of the padding."""
+    for size, taps, pad, gap in zip(input.shape[2:], kernel, padding, dilation, strict=True):
+        if pad > size or (taps - 1) * gap >= 4 * size:
+            return False, f"windows of kernel_size {list(kernel)} are mostly padding on input {list(input.shape)}"
+    return True, ""
+
+
 def in_three(values, filler: int) -> tuple[int, ...]:
     return (*(filler,) * (3 - len(values)), *values)
 
@@ -101,6 +93,13 @@ def window_numbers(input_size, output_size, kernel, stride, padding, dilation) -
         *in_three(padding, 0),
         *in_three(dilation, 1),
     )
+
+
+def summed_window_numbers(input, output_size, kernel, stride, padding, divisor=0, count_include_pad=False) -> tuple:
+    """`SummedWindowNumbers` of csrc/common/windows_bind.h."""
+    windows = window_numbers(input.shape[2:], output_size, kernel, stride, padding, [1] * len(kernel))
+    channels_last = memory_format_of(input) is not torch.contiguous_format
+    return (*input.shape[:2], windows, divisor, count_include_pad, channels_last)
 
 
 def unfolded(input, kernel, stride, padding, dilation, count, filler: float):
