@@ -29,6 +29,7 @@ struct SummedWindows {
 }  // namespace nnzoo
 
 #if defined(NNZOO_ISA)
+#include "common/stream.h"
 #include "common/window_rows.h"
 
 namespace nnzoo {
@@ -180,7 +181,7 @@ class WindowSums {
   }
 
  private:
-  static constexpr std::int64_t least_work = 1 << 15, block_size = 2048;
+  static constexpr std::int64_t least_work = 1 << 15;
 
   std::int64_t images() const { return args_.channels_last ? args_.batch : args_.batch * args_.channels; }
   std::int64_t channels() const { return args_.channels_last ? args_.channels : 1; }
@@ -246,8 +247,7 @@ class WindowSums {
     }
   }
 
-  // Rows of input, one behind the other over all planes: blocks of them are made in the first-level cache and then
-  // written in one stream.
+  // Rows of input, one behind the other over all planes. Lanes are the elements of a phase.
   void spread_planes(const S* grad_output, const S* output, const S* input, S* grad_input, std::int64_t begin,
                      std::int64_t end) const {
     Scratch scratch;
@@ -258,32 +258,32 @@ class WindowSums {
     for (std::int64_t i = 0; i < phases.longest_shift + windows_.output[2] + reach; ++i) total[i] = T(0);
     T* const sums = scratch.take<T>(width + phases.stride);
     const T** const parts = scratch.take<const T*>(phases.stride);
-    const std::int64_t block_rows = width < block_size ? block_size / width : 1;
-    T* const block = scratch.take<T>(block_rows * width);
     RowPlace place(windows_.input, begin);
-    while (begin < end) {
-      const std::int64_t count = end - begin < block_rows ? end - begin : block_rows;
-      Range old_d{-1, -1}, old_h{-1, -1};
-      for (std::int64_t i = 0; i < count; ++i, place.next()) {
-        T* const line = block + i * width;
-        const Range d = windows_over(windows_, 0, place.d), h = windows_over(windows_, 1, place.h);
-        const bool repeats = same(d, old_d) && same(h, old_h) && place.h > 0;
-        if (repeats) {
-          for_each_vector<T>(
-              width, [&](std::int64_t j, int some) { load_lanes<T>(line - width + j, some).store(line + j, some); });
-        } else {
-          widen(phases, over(rows, place.image, d, h, total + phases.longest_shift), sums, parts, line);
-        }
-        old_d = d;
-        old_h = h;
-      }
-      const std::int64_t at = begin * width;
-      for_each_vector<T>(count * width, [&](std::int64_t i, int some) {
-        const Vec<T> x = Rule::plain ? Vec<T>::zero() : Vec<T>::load(input + at + i, some);
-        rule_.gradient(Vec<T>::load(block + i, some), x).store(grad_input + at + i, some);
-      });
-      begin += count;
-    }
+    Range old_d{-1, -1}, old_h{-1, -1};
+    write_rows<T>(
+        grad_input, width, {begin, end}, streams(),
+        [&](T* line, const T* previous) {
+          const Range d = windows_over(windows_, 0, place.d), h = windows_over(windows_, 1, place.h);
+          if (previous && place.h > 0 && same(d, old_d) && same(h, old_h)) {
+            copy(previous, width, line);
+          } else {
+            widen(phases, over(rows, place.image, d, h, total + phases.longest_shift), sums, parts, line);
+          }
+          old_d = d;
+          old_h = h;
+          place.next();
+        },
+        [&](std::int64_t i, Vec<T> shares, int some) {
+          return rule_.gradient(shares, Rule::plain ? Vec<T>::zero() : Vec<T>::load(input + i, some));
+        });
+  }
+
+  bool streams() const {
+    return images() * volume(windows_.input) * channels() * static_cast<std::int64_t>(sizeof(S)) >= least_streamed;
+  }
+
+  static void copy(const T* from, std::int64_t n, T* to) {
+    for_each_vector<T>(n, [&](std::int64_t i, int some) { Vec<T>::load(from + i, some).store(to + i, some); });
   }
 
   static bool same(Range a, Range b) { return a.begin == b.begin && a.end == b.end; }

@@ -6,8 +6,7 @@ import torch
 from torch.nn.functional import pad
 
 from nnzoo_fast import ops
-from nnzoo_fast.nn import functional
-from nnzoo_fast.nn.drop_in import drop_in
+from nnzoo_fast.nn import dimensions, functional
 
 
 class _Conv:
@@ -31,43 +30,17 @@ class _Conv:
         return pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
 
 
-@drop_in(torch.nn.Conv1d)
-class Conv1d(_Conv, torch.nn.Conv1d):
-    """`torch.nn.Conv1d`: [N, in_channels, L] -> [N, out_channels, L_out], N being optional."""
-
-    _function = staticmethod(functional.conv1d)
+class _LazyConv:
+    cls_to_become: type
 
 
-@drop_in(torch.nn.Conv2d)
-class Conv2d(_Conv, torch.nn.Conv2d):
-    """`torch.nn.Conv2d`: [N, in_channels, H, W] -> [N, out_channels, H_out, W_out], N being optional."""
+Conv1d, Conv2d, Conv3d = dimensions.layers(
+    "Conv",
+    _Conv,
+    "[N, in_channels, {space}] -> [N, out_channels, {made}]; N is optional.",
+    _function=[staticmethod(function) for function in (functional.conv1d, functional.conv2d, functional.conv3d)],
+)
 
-    _function = staticmethod(functional.conv2d)
-
-
-@drop_in(torch.nn.Conv3d)
-class Conv3d(_Conv, torch.nn.Conv3d):
-    """`torch.nn.Conv3d`: [N, in_channels, D, H, W] -> [N, out_channels, D_out, H_out, W_out], N being optional."""
-
-    _function = staticmethod(functional.conv3d)
-
-
-@drop_in(torch.nn.LazyConv1d)
-class LazyConv1d(torch.nn.LazyConv1d):
-    """`torch.nn.LazyConv1d`, which becomes our `Conv1d` at its first call."""
-
-    cls_to_become = Conv1d
-
-
-@drop_in(torch.nn.LazyConv2d)
-class LazyConv2d(torch.nn.LazyConv2d):
-    """`torch.nn.LazyConv2d`, which becomes our `Conv2d` at its first call."""
-
-    cls_to_become = Conv2d
-
-
-@drop_in(torch.nn.LazyConv3d)
-class LazyConv3d(torch.nn.LazyConv3d):
-    """`torch.nn.LazyConv3d`, which becomes our `Conv3d` at its first call."""
-
-    cls_to_become = Conv3d
+LazyConv1d, LazyConv2d, LazyConv3d = dimensions.layers(
+    "LazyConv", _LazyConv, "Becomes our `Conv{n}d` at its first call.", cls_to_become=[Conv1d, Conv2d, Conv3d]
+)

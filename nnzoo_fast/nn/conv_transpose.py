@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from nnzoo_fast.nn import functional
-from nnzoo_fast.nn.drop_in import drop_in
+from nnzoo_fast.nn import dimensions, functional
 
 
 class _ConvTranspose:
@@ -29,43 +28,23 @@ class _ConvTranspose:
         return self._function(input, self.weight, self.bias, *settings)
 
 
-@drop_in(torch.nn.ConvTranspose1d)
-class ConvTranspose1d(_ConvTranspose, torch.nn.ConvTranspose1d):
-    """`torch.nn.ConvTranspose1d`: [N, in_channels, L] -> [N, out_channels, L_out], N being optional."""
-
-    _function = staticmethod(functional.conv_transpose1d)
+class _LazyConvTranspose:
+    cls_to_become: type
 
 
-@drop_in(torch.nn.ConvTranspose2d)
-class ConvTranspose2d(_ConvTranspose, torch.nn.ConvTranspose2d):
-    """`torch.nn.ConvTranspose2d`: [N, in_channels, H, W] -> [N, out_channels, H_out, W_out], N being optional."""
+ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = dimensions.layers(
+    "ConvTranspose",
+    _ConvTranspose,
+    "[N, in_channels, {space}] -> [N, out_channels, {made}]; N is optional.",
+    _function=[
+        staticmethod(function)
+        for function in (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
+    ],
+)
 
-    _function = staticmethod(functional.conv_transpose2d)
-
-
-@drop_in(torch.nn.ConvTranspose3d)
-class ConvTranspose3d(_ConvTranspose, torch.nn.ConvTranspose3d):
-    """`torch.nn.ConvTranspose3d`: [N, in_channels, D, H, W] -> [N, out_channels, D_out, H_out, W_out], N optional."""
-
-    _function = staticmethod(functional.conv_transpose3d)
-
-
-@drop_in(torch.nn.LazyConvTranspose1d)
-class LazyConvTranspose1d(torch.nn.LazyConvTranspose1d):
-    """`torch.nn.LazyConvTranspose1d`, which becomes our `ConvTranspose1d` at its first call."""
-
-    cls_to_become = ConvTranspose1d
-
-
-@drop_in(torch.nn.LazyConvTranspose2d)
-class LazyConvTranspose2d(torch.nn.LazyConvTranspose2d):
-    """`torch.nn.LazyConvTranspose2d`, which becomes our `ConvTranspose2d` at its first call."""
-
-    cls_to_become = ConvTranspose2d
-
-
-@drop_in(torch.nn.LazyConvTranspose3d)
-class LazyConvTranspose3d(torch.nn.LazyConvTranspose3d):
-    """`torch.nn.LazyConvTranspose3d`, which becomes our `ConvTranspose3d` at its first call."""
-
-    cls_to_become = ConvTranspose3d
+LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d = dimensions.layers(
+    "LazyConvTranspose",
+    _LazyConvTranspose,
+    "Becomes our `ConvTranspose{n}d` at its first call.",
+    cls_to_become=[ConvTranspose1d, ConvTranspose2d, ConvTranspose3d],
+)

@@ -7,7 +7,7 @@ import torch.nn.functional as stock
 
 from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
-from nnzoo_fast.nn import functional_pooling
+from nnzoo_fast.nn import dimensions, functional_pooling
 from nnzoo_fast.nn.functional_pooling import *  # noqa: F403
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
 from nnzoo_fast.ops.group_norm import group_norm
@@ -37,7 +37,8 @@ __all__ = [
 Size = int | tuple[int, ...]
 
 
-def conv1d(
+def _conv(
+    n: int,
     input: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
@@ -46,97 +47,40 @@ def conv1d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
-    """`torch.nn.functional.conv1d`: input [N, C, L], weight [out_channels, C / groups, kernel]."""
-    return _conv(stock.conv1d, 1, input, weight, bias, stride, padding, dilation, groups)
+    """`torch.nn.functional.conv{n}d`: input [N, C, {space}], weight [out_channels, C / groups, *kernel]."""
+    call = input, weight, bias, stride, padding, dilation, groups
+    return _of_dimensions(ops.conv, n, call)
 
 
-def conv2d(
+def _conv_transpose(
+    n: int,
     input: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
     stride: Size = 1,
-    padding: Size | str = 0,
-    dilation: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
     groups: int = 1,
-) -> torch.Tensor:
-    """`torch.nn.functional.conv2d`: input [N, C, H, W], weight [out_channels, C / groups, *kernel]."""
-    return _conv(stock.conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    input: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    stride: Size = 1,
-    padding: Size | str = 0,
     dilation: Size = 1,
-    groups: int = 1,
 ) -> torch.Tensor:
-    """`torch.nn.functional.conv3d`: input [N, C, D, H, W], weight [out_channels, C / groups, *kernel]."""
-    return _conv(stock.conv3d, 3, input, weight, bias, stride, padding, dilation, groups)
+    """`torch.nn.functional.conv_transpose{n}d`: input [N, C, {space}], weight [C, out_channels / groups, *kernel]."""
+    call = input, weight, bias, stride, padding, output_padding, groups, dilation
+    return _of_dimensions(ops.conv_transpose, n, call)
 
 
-def _conv(function: Callable, dimensions: int, input: torch.Tensor, weight: torch.Tensor, *rest) -> torch.Tensor:
+def _of_dimensions(operation: Callable, n: int, call: tuple) -> torch.Tensor:
+    """`operation`, which learns from weight how many dimensions there are, where weight has n of them."""
+    input, weight, *_ = call
     if not (is_traceable(input) and is_traceable(weight)):
-        return function(input, weight, *rest)
-    if weight.dim() != dimensions + 2:
-        raise RuntimeError(f"conv{dimensions}d: weight must have {dimensions + 2} dimensions, got {list(weight.shape)}")
-    return ops.conv(input, weight, *rest)
+        return getattr(stock, f"{operation.__name__}{n}d")(*call)
+    if weight.dim() != n + 2:
+        name = f"{operation.__name__}{n}d"
+        raise RuntimeError(f"{name}: weight must have {n + 2} dimensions, got {list(weight.shape)}")
+    return operation(*call)
 
 
-def conv_transpose1d(
-    input: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> torch.Tensor:
-    """`torch.nn.functional.conv_transpose1d`: input [N, C, L], weight [C, out_channels / groups, *kernel]."""
-    rest = (bias, stride, padding, output_padding, groups, dilation)
-    return _conv_transpose(stock.conv_transpose1d, 1, input, weight, *rest)
-
-
-def conv_transpose2d(
-    input: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> torch.Tensor:
-    """`torch.nn.functional.conv_transpose2d`: input [N, C, H, W], weight [C, out_channels / groups, *kernel]."""
-    rest = (bias, stride, padding, output_padding, groups, dilation)
-    return _conv_transpose(stock.conv_transpose2d, 2, input, weight, *rest)
-
-
-def conv_transpose3d(
-    input: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> torch.Tensor:
-    """`torch.nn.functional.conv_transpose3d`: input [N, C, D, H, W], weight [C, out_channels / groups, *kernel]."""
-    rest = (bias, stride, padding, output_padding, groups, dilation)
-    return _conv_transpose(stock.conv_transpose3d, 3, input, weight, *rest)
-
-
-def _conv_transpose(function: Callable, dimensions: int, input: torch.Tensor, weight: torch.Tensor, *rest):
-    if not (is_traceable(input) and is_traceable(weight)):
-        return function(input, weight, *rest)
-    if weight.dim() != dimensions + 2:
-        raise RuntimeError(
-            f"conv_transpose{dimensions}d: weight must have {dimensions + 2} dimensions, got {list(weight.shape)}"
-        )
-    return ops.conv_transpose(input, weight, *rest)
+conv1d, conv2d, conv3d = dimensions.functions(_conv)
+conv_transpose1d, conv_transpose2d, conv_transpose3d = dimensions.functions(_conv_transpose)
 
 
 def embedding(

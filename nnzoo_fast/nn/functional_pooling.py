@@ -1,39 +1,13 @@
 """The poolings of torch.nn.functional: each is written once, for one, two and three dimensions."""
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from nnzoo_fast import ops
+from nnzoo_fast.nn import dimensions
 
 Size = int | tuple[int, ...]
-
-SPACES = ("L", "H, W", "D, H, W")
-
-
-def in_each_dimension(function: Callable) -> list[Callable]:
-    """`function` for one, two and three dimensions, with its signature and docstring; in the latter, {n} stands for how
-    many there are and {space} for their names. The argument whose name ends in "_size" says how many there are."""
-    return [_in_dimensions(n, function) for n in (1, 2, 3)]
-
-
-def _in_dimensions(n: int, function: Callable) -> Callable:
-    signature = inspect.signature(function)
-    place, size_name = next((i, name) for i, name in enumerate(signature.parameters) if name.endswith("_size"))
-
-    def pooling(*args, **kwargs):
-        if len(args) > place:
-            args = (*args[:place], for_each(n, args[place]), *args[place + 1 :])
-        elif size_name in kwargs:
-            kwargs[size_name] = for_each(n, kwargs[size_name])
-        return function(*args, **kwargs)
-
-    pooling.__signature__ = signature
-    pooling.__annotations__ = function.__annotations__
-    pooling.__name__ = pooling.__qualname__ = f"{function.__name__.lstrip('_')}{n}d"
-    pooling.__doc__ = function.__doc__.format(n=n, space=SPACES[n - 1])
-    return pooling
 
 
 def for_each(n: int, size: object) -> object:
@@ -44,6 +18,7 @@ def for_each(n: int, size: object) -> object:
 
 
 def _avg_pool(
+    n: int,
     input: torch.Tensor,
     kernel_size: Size,
     stride: Size | None = None,
@@ -53,10 +28,13 @@ def _avg_pool(
     divisor_override: int | None = None,
 ) -> torch.Tensor:
     """`torch.nn.functional.avg_pool{n}d`: input [N, C, {space}] or [C, {space}]; see `ops.avg_pool`."""
-    return ops.avg_pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return ops.avg_pool(
+        input, for_each(n, kernel_size), stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
 def _max_pool(
+    n: int,
     input: torch.Tensor,
     kernel_size: Size,
     stride: Size | None = None,
@@ -68,17 +46,23 @@ def _max_pool(
     """`torch.nn.functional.max_pool{n}d`: input [N, C, {space}] or [C, {space}]; see `ops.max_pool`.
 
     With `return_indices` also where the values stand."""
-    return ops.max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return ops.max_pool(input, for_each(n, kernel_size), stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _lp_pool(
-    input: torch.Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+    n: int,
+    input: torch.Tensor,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
 ) -> torch.Tensor:
     """`torch.nn.functional.lp_pool{n}d`: input [N, C, {space}] or [C, {space}]; see `ops.lp_pool`."""
-    return ops.lp_pool(input, norm_type, kernel_size, stride, ceil_mode)
+    return ops.lp_pool(input, norm_type, for_each(n, kernel_size), stride, ceil_mode)
 
 
 def _max_unpool(
+    n: int,
     input: torch.Tensor,
     indices: torch.Tensor,
     kernel_size: Size,
@@ -87,28 +71,28 @@ def _max_unpool(
     output_size: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """`torch.nn.functional.max_unpool{n}d`: input and indices [N, C, {space}] or [C, {space}]; see `ops.max_unpool`."""
-    return ops.max_unpool(input, indices, kernel_size, stride, padding, output_size)
+    return ops.max_unpool(input, indices, for_each(n, kernel_size), stride, padding, output_size)
 
 
-def _adaptive_avg_pool(input: torch.Tensor, output_size: Size) -> torch.Tensor:
+def _adaptive_avg_pool(n: int, input: torch.Tensor, output_size: Size) -> torch.Tensor:
     """`torch.nn.functional.adaptive_avg_pool{n}d`: input [N, C, {space}] or [C, {space}].
 
     See `ops.adaptive_avg_pool`."""
-    return ops.adaptive_avg_pool(input, output_size)
+    return ops.adaptive_avg_pool(input, for_each(n, output_size))
 
 
-def _adaptive_max_pool(input: torch.Tensor, output_size: Size, return_indices: bool = False):
+def _adaptive_max_pool(n: int, input: torch.Tensor, output_size: Size, return_indices: bool = False):
     """`torch.nn.functional.adaptive_max_pool{n}d`: input [N, C, {space}] or [C, {space}].
 
     See `ops.adaptive_max_pool`; with `return_indices` also where the values stand."""
-    return ops.adaptive_max_pool(input, output_size, return_indices)
+    return ops.adaptive_max_pool(input, for_each(n, output_size), return_indices)
 
 
-avg_pool1d, avg_pool2d, avg_pool3d = in_each_dimension(_avg_pool)
-max_pool1d, max_pool2d, max_pool3d = in_each_dimension(_max_pool)
-lp_pool1d, lp_pool2d, lp_pool3d = in_each_dimension(_lp_pool)
-max_unpool1d, max_unpool2d, max_unpool3d = in_each_dimension(_max_unpool)
-adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = in_each_dimension(_adaptive_avg_pool)
-adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = in_each_dimension(_adaptive_max_pool)
+avg_pool1d, avg_pool2d, avg_pool3d = dimensions.functions(_avg_pool)
+max_pool1d, max_pool2d, max_pool3d = dimensions.functions(_max_pool)
+lp_pool1d, lp_pool2d, lp_pool3d = dimensions.functions(_lp_pool)
+max_unpool1d, max_unpool2d, max_unpool3d = dimensions.functions(_max_unpool)
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = dimensions.functions(_adaptive_avg_pool)
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = dimensions.functions(_adaptive_max_pool)
 
 __all__ = [name for name in globals() if name.endswith(("1d", "2d", "3d"))]

@@ -10,9 +10,24 @@ import torch
 from nnzoo_fast.backends import Verdict, cpu_supports
 from nnzoo_fast.ops.conv.arguments import per_dimension
 from nnzoo_fast.ops.conv.outputs import memory_format_of
+from nnzoo_fast.pooling import calls
 from nnzoo_fast.pooling.windows import in_three
 
 OutputSize = int | None | Sequence[int | None]
+
+
+def dimensions_of(op: str, input: torch.Tensor, output_size: OutputSize) -> int:
+    """How many dimensions a pooling has, as `calls.dimensions_of`.
+
+    Raises:
+        ValueError: `input` has too few for two or three sizes, as in torch.
+    """
+    if isinstance(output_size, (tuple, list)) and input.dim() <= len(output_size) in (2, 3):
+        raise ValueError(
+            f"{op}: input {list(input.shape)} must have at least {len(output_size) + 1} dimensions, as output_size "
+            f"{output_size!r} asks for"
+        )
+    return calls.dimensions_of(op, input, output_size, "output_size")
 
 
 def output_size_of(op: str, input: torch.Tensor, n: int, output_size: OutputSize) -> list[int]:

@@ -64,6 +64,7 @@ def of_output_size() -> list[ErrorSample]:
         error("input-2d", "input", 3, shape=(6, 6)),
         error("size-count", "output_size", (3, 3, 3, 3)),
         error("size-of-other-dimensions", "input", (3,)),
+        error("too-few-dimensions", "input", (3, 3), shape=(6, 6), exception=ValueError),
         error("size-negative", "output_size", (3, -1)),
         error("size-float", "output_size", 2.5, exception=TypeError),
         error("no-elements", "empty", 3, shape=(1, 2, 0, 6)),

@@ -1,3 +1,4 @@
+#include "common/stream.h"
 #include "ops/adaptive_avg_pool/adaptive_avg_pool.h"
 
 namespace nnzoo {
@@ -13,6 +14,13 @@ class AdaptiveMeanGradient {
       : windows_(args.windows), grad_(static_cast<const S*>(args.from)), grad_input_(static_cast<S*>(args.to)) {}
 
   void run() const {
+    if (is_global(windows_) && !windows_.channels_last) {
+      const std::int64_t least = 1 + least_adaptive_work / volume(windows_.input);
+      parallel_for(
+          images_of(windows_), windows_.threads, [&](std::int64_t begin, std::int64_t end) { planes_of(begin, end); },
+          least);
+      return;
+    }
     const std::int64_t rows = images_of(windows_) * windows_.input[0] * windows_.input[1];
     parallel_for(
         rows, windows_.threads,
@@ -34,32 +42,48 @@ class AdaptiveMeanGradient {
       alone = alone && length(over[w]) == 1;
     }
     T* const shares = scratch.take<T>(outputs);
-    T* const line = scratch.take<T>(width);
     Range old_d{-1, -1}, old_h{-1, -1};
     std::int64_t old_image = -1;
     RowPlace place(windows_.input, begin);
-    for (std::int64_t row = begin; row < end; ++row, place.next()) {
+    const auto make = [&](T* line, const T* previous) {
       const Range d = windows_of_element(windows_, 0, place.d), h = windows_of_element(windows_, 1, place.h);
-      if (place.image != old_image || !same(d, old_d) || !same(h, old_h)) {
-        old_image = place.image;
-        old_d = d;
-        old_h = h;
-        sum_shares(place.image, d, h, shares);
-        if (outputs == 1) {
-          for_each_vector<T>(width, [&](std::int64_t i, int some) { Vec<T>::set(shares[0]).store(line + i, some); });
-        } else if (alone) {
-          for (std::int64_t w = 0; w < width; ++w) line[w] = shares[over[w].begin];
-        } else {
-          for (std::int64_t w = 0; w < width; ++w) {
-            T sum = T(0);
-            for (std::int64_t o = over[w].begin; o < over[w].end; ++o) sum += shares[o];
-            line[w] = sum;
-          }
+      const bool repeats = place.image == old_image && same(d, old_d) && same(h, old_h);
+      old_image = place.image;
+      old_d = d;
+      old_h = h;
+      if (!repeats) sum_shares(place.image, d, h, shares);
+      place.next();
+      if (repeats && previous) {
+        for_each_vector<T>(width,
+                           [&](std::int64_t i, int some) { Vec<T>::load(previous + i, some).store(line + i, some); });
+      } else if (outputs == 1) {
+        for_each_vector<T>(width, [&](std::int64_t i, int some) { Vec<T>::set(shares[0]).store(line + i, some); });
+      } else if (alone) {
+        for (std::int64_t w = 0; w < width; ++w) line[w] = shares[over[w].begin];
+      } else {
+        for (std::int64_t w = 0; w < width; ++w) {
+          T sum = T(0);
+          for (std::int64_t o = over[w].begin; o < over[w].end; ++o) sum += shares[o];
+          line[w] = sum;
         }
       }
-      S* const to = grad_input_ + row * width;
-      for_each_vector<T>(width, [&](std::int64_t i, int some) { Vec<T>::load(line + i, some).store(to + i, some); });
+    };
+    write_rows<T>(grad_input_, width, {begin, end}, streams(), make,
+                  [](std::int64_t, Vec<T> made, int) { return made; });
+  }
+
+  // Every plane is one share.
+  void planes_of(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t size = volume(windows_.input);
+    for (std::int64_t image = begin; image < end; ++image) {
+      const Vec<T> share = Vec<T>::set(to_float(grad_[image]) / static_cast<T>(size));
+      write_vectors<T>(grad_input_ + image * size, size, streams(), [&](std::int64_t, int) { return share; });
     }
+    if (streams()) stream_fence();
+  }
+
+  bool streams() const {
+    return windows_.batch * windows_.channels * volume(windows_.input) * std::int64_t(sizeof(S)) >= least_streamed;
   }
 
   static bool same(Range a, Range b) { return a.begin == b.begin && a.end == b.end; }

@@ -1,3 +1,4 @@
+#include "common/stream.h"
 #include "common/window_rows.h"
 #include "ops/max_pool/max_pool.h"
 
@@ -133,10 +134,9 @@ class Gradient {
     T* const sums = stride == 1 ? nullptr : scratch.take<T>(width);
     const T** const parts = scratch.take<const T*>(stride);
     RowPlace place(windows_.input, begin);
-    for (std::int64_t row = begin; row < end; ++row, place.next()) {
-      S* const out = static_cast<S*>(args_.grad_input) + row * width;
+    const auto make = [&](T* line, const T*) {
       collect(place, rows, over);
-      T* next = sums;
+      T* next = stride == 1 ? line : sums;
       for (std::int64_t phase = 0; phase < stride; ++phase) {
         candidates.count = 0;
         const std::int64_t first = phases.begin[phase], count = phases.end[phase] - first;
@@ -147,16 +147,16 @@ class Gradient {
             candidates.add(over.grad[r] + shift, over.tap[r] + shift, over.number[r] + static_cast<T>(kw));
           }
         }
-        if (stride == 1) {
-          candidates.sum(count, out);
-        } else {
-          candidates.sum(count, next);
-          parts[phase] = next;
-          next += count;
-        }
+        candidates.sum(count, next);
+        parts[phase] = next;
+        next += count;
       }
-      if (stride > 1) phases.interleave(parts, out);
-    }
+      if (stride > 1) phases.interleave(parts, line);
+      place.next();
+    };
+    const std::int64_t bytes = args_.batch * args_.channels * volume(windows_.input) * std::int64_t(sizeof(S));
+    write_rows<T>(static_cast<S*>(args_.grad_input), width, {begin, end}, bytes >= least_streamed, make,
+                  [](std::int64_t, Vec<T> sums, int) { return sums; });
   }
 
   // The rows of windows that meet a row of the input, each with the number of its first tap there.

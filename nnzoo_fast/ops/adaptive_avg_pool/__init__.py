@@ -12,8 +12,8 @@ from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.adaptive_avg_pool import cpu
 from nnzoo_fast.ops.adaptive_avg_pool.reference import reference
-from nnzoo_fast.pooling.adaptive import OutputSize, check_output_size, output_size_of
-from nnzoo_fast.pooling.calls import dimensions_of, dimensions_without_shape, with_batch
+from nnzoo_fast.pooling.adaptive import OutputSize, check_output_size, dimensions_of, output_size_of
+from nnzoo_fast.pooling.calls import dimensions_without_shape, with_batch
 
 __all__ = ["adaptive_avg_pool", "operation", "reference"]
 
@@ -36,6 +36,7 @@ def adaptive_avg_pool(input: torch.Tensor, output_size: OutputSize, *, backend: 
 
     Raises:
         TypeError: sizes that are not integers.
+        ValueError: an input of too few dimensions.
         RuntimeError: negative sizes, or an input without elements.
         BackendError: `backend` can't run this call.
     """
@@ -46,7 +47,7 @@ def adaptive_avg_pool(input: torch.Tensor, output_size: OutputSize, *, backend: 
         if not is_traceable(input):
             n = dimensions_without_shape("adaptive_avg_pool", output_size, "output_size")
             return _STOCK[n - 1](input, output_size)
-    n = dimensions_of("adaptive_avg_pool", input, output_size, "output_size")
+    n = dimensions_of("adaptive_avg_pool", input, output_size)
     size = output_size_of("adaptive_avg_pool", input, n, output_size)
     if declined:
         return stock(input, size)

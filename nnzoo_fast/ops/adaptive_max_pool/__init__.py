@@ -12,8 +12,8 @@ from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.adaptive_max_pool import cpu
 from nnzoo_fast.ops.adaptive_max_pool.reference import chosen, reference
-from nnzoo_fast.pooling.adaptive import OutputSize, check_output_size, output_size_of
-from nnzoo_fast.pooling.calls import dimensions_of, dimensions_without_shape, with_batch
+from nnzoo_fast.pooling.adaptive import OutputSize, check_output_size, dimensions_of, output_size_of
+from nnzoo_fast.pooling.calls import dimensions_without_shape, with_batch
 
 __all__ = ["adaptive_max_pool", "operation", "operation_with_indices", "reference"]
 
@@ -40,6 +40,7 @@ def adaptive_max_pool(
 
     Raises:
         TypeError: sizes that are not integers.
+        ValueError: an input of too few dimensions.
         RuntimeError: negative sizes, or an input without elements.
         BackendError: `backend` can't run this call.
     """
@@ -51,7 +52,7 @@ def adaptive_max_pool(
         if not is_traceable(input):
             n = dimensions_without_shape("adaptive_max_pool", output_size, "output_size")
             return _STOCK[n - 1](input, output_size, return_indices)
-    n = dimensions_of("adaptive_max_pool", input, output_size, "output_size")
+    n = dimensions_of("adaptive_max_pool", input, output_size)
     size = output_size_of("adaptive_max_pool", input, n, output_size)
     if declined:
         return _STOCK[n - 1](input, size, return_indices)
