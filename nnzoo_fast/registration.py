@@ -85,7 +85,7 @@ def _register_forward(operation: Operation) -> None:
         return (*signature.group(args, result), None)
 
     _library.impl(name, run, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"nnzoo_fast::{name}", fake, lib=_library)
+    _library.impl(name, fake, "Meta")
     torch.library.register_autograd(f"nnzoo_fast::{name}", gradients, setup_context=save, lib=_library)
     if operation.flops is not None:
         # The counter imports Triton, which takes longer than all of this package: it is not imported for this.
@@ -130,7 +130,7 @@ def _register_backward(operation: Operation) -> None:
         return (list(of_grads), *signature.group(ctx.skeleton, of_flat), [None] * outputs, None)
 
     _library.impl(name, run, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"nnzoo_fast::{name}", fake, lib=_library)
+    _library.impl(name, fake, "Meta")
     torch.library.register_autograd(f"nnzoo_fast::{name}", second_order, setup_context=save, lib=_library)
 
 

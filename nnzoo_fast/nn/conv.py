@@ -42,5 +42,5 @@ Conv1d, Conv2d, Conv3d = dimensions.layers(
 )
 
 LazyConv1d, LazyConv2d, LazyConv3d = dimensions.layers(
-    "LazyConv", _LazyConv, "Becomes our `Conv{n}d` at its first call.", cls_to_become=[Conv1d, Conv2d, Conv3d]
+    "LazyConv", _LazyConv, "becomes our `Conv{n}d` at its first call.", cls_to_become=[Conv1d, Conv2d, Conv3d]
 )

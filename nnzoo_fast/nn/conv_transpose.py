@@ -45,6 +45,6 @@ ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = dimensions.layers(
 LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d = dimensions.layers(
     "LazyConvTranspose",
     _LazyConvTranspose,
-    "Becomes our `ConvTranspose{n}d` at its first call.",
+    "becomes our `ConvTranspose{n}d` at its first call.",
     cls_to_become=[ConvTranspose1d, ConvTranspose2d, ConvTranspose3d],
 )

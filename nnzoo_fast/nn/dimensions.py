@@ -4,7 +4,7 @@ In their docstrings, {n} stands for the number of dimensions, {space} for the si
 what comes of it.
 """
 
-import inspect
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -23,8 +23,7 @@ def _bound(function: Callable, n: int) -> Callable:
     def bound(*args, **kwargs):
         return function(n, *args, **kwargs)
 
-    signature = inspect.signature(function)
-    bound.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+    bound.__wrapped__ = functools.partial(function, n)  # whose signature `inspect` takes
     bound.__name__ = bound.__qualname__ = f"{function.__name__.lstrip('_')}{n}d"
     bound.__module__ = function.__module__
     bound.__doc__ = _filled(function.__doc__, n)
@@ -38,10 +37,8 @@ def layers(kind: str, mixin: type, summary: str, **members: Sequence) -> list[ty
 
 def _layer(kind: str, mixin: type, summary: str, n: int, members: dict[str, Sequence]) -> type[torch.nn.Module]:
     stock = getattr(torch.nn, f"{kind}{n}d")
-    parameters = list(inspect.signature(stock.__init__).parameters.values())[1:]
-    takes = ", ".join(str(one.replace(annotation=one.empty)) for one in parameters)
     body = {name: values[n - 1] for name, values in members.items()}
-    body["__doc__"] = f"`torch.nn.{stock.__name__}({takes})`\n\n{_filled(summary, n)}"
+    body["__doc__"] = f"`torch.nn.{stock.__name__}`: {_filled(summary, n)}"
     body["__module__"] = mixin.__module__
     return drop_in(stock)(type(stock.__name__, (mixin, stock), body))
 
