@@ -17,15 +17,18 @@ from nnzoo_fast.nn.conv_transpose import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
+from nnzoo_fast.nn.edge_conv import DynamicEdgeConv, EdgeConv
 from nnzoo_fast.nn.embedding import Embedding, EmbeddingBag
 from nnzoo_fast.nn.gat_conv import GATConv, GATv2Conv
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.gin_conv import GINConv
 from nnzoo_fast.nn.global_pool import global_add_pool, global_max_pool, global_mean_pool
+from nnzoo_fast.nn.graph_network import GraphNetwork
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.loss import CrossEntropyLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
+from nnzoo_fast.nn.nn_conv import NNConv
 from nnzoo_fast.nn.norm import GroupNorm, LayerNorm, RMSNorm
 from nnzoo_fast.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -58,6 +61,8 @@ from nnzoo_fast.nn.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from nnzoo_fast.ops.knn import knn
+from nnzoo_fast.ops.knn.graphs import knn_graph, radius, radius_graph
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -79,12 +84,15 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CrossEntropyLoss",
+    "DynamicEdgeConv",
+    "EdgeConv",
     "Embedding",
     "EmbeddingBag",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
     "GINConv",
+    "GraphNetwork",
     "GRU",
     "GRUCell",
     "GroupNorm",
@@ -111,6 +119,7 @@ __all__ = [
     "MaxUnpool3d",
     "MessagePassing",
     "MultiheadAttention",
+    "NNConv",
     "RMSNorm",
     "RNN",
     "RNNCell",
@@ -127,6 +136,10 @@ __all__ = [
     "global_add_pool",
     "global_max_pool",
     "global_mean_pool",
+    "knn",
+    "knn_graph",
+    "radius",
+    "radius_graph",
 ]
 
 

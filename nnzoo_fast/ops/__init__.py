@@ -14,6 +14,7 @@ from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_lstm import conv_lstm
 from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.cross_entropy import cross_entropy
+from nnzoo_fast.ops.edge_mlp import edge_mlp
 from nnzoo_fast.ops.edge_softmax import edge_softmax
 from nnzoo_fast.ops.embedding import embedding
 from nnzoo_fast.ops.embedding_bag import embedding_bag
@@ -25,6 +26,8 @@ from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.instance_norm import instance_norm
+from nnzoo_fast.ops.knn import knn
+from nnzoo_fast.ops.knn.graphs import knn_graph, radius, radius_graph
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.linear import linear
 from nnzoo_fast.ops.linear_cross_entropy import linear_cross_entropy
@@ -51,6 +54,7 @@ __all__ = [
     "conv_lstm",
     "conv_transpose",
     "cross_entropy",
+    "edge_mlp",
     "edge_softmax",
     "embedding",
     "embedding_bag",
@@ -61,6 +65,8 @@ __all__ = [
     "gru",
     "gru_cell",
     "instance_norm",
+    "knn",
+    "knn_graph",
     "layer_norm",
     "linear",
     "linear_cross_entropy",
@@ -71,6 +77,8 @@ __all__ = [
     "max_pool",
     "max_unpool",
     "min_pool",
+    "radius",
+    "radius_graph",
     "rms_norm",
     "rnn",
     "rnn_cell",

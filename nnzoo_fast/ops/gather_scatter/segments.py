@@ -1,12 +1,12 @@
-"""`segment_reduce`: rows that lie in groups, on the kernels of `gather_scatter`, with nothing to sort."""
+"""`segment_reduce` and `rows_of_edges`: `gather_scatter` where the groups are known, so that nothing is sorted."""
 
 from __future__ import annotations
 
 import torch
 
-from nnzoo_fast.front_door import check_tensors, is_traceable
+from nnzoo_fast.front_door import OPS, check_tensors, is_traceable, route
 from nnzoo_fast.graph import Graph
-from nnzoo_fast.ops.gather_scatter import gather_scatter
+from nnzoo_fast.ops.gather_scatter import gather_scatter, operation
 from nnzoo_fast.ops.gather_scatter.reference import group_of_each
 
 
@@ -26,7 +26,8 @@ def segment_reduce(
 
     Raises:
         TypeError: an argument is no tensor.
-        ValueError: an unknown reduction, or a `ptr` that doesn't describe groups of rows.
+        ValueError: an unknown reduction, or a `ptr` that doesn't describe groups of rows (in a compiled or exported
+            program RuntimeError or IndexError).
         RuntimeError: a wrong dtype or device.
         BackendError: `backend` can't run this call.
     """
@@ -36,7 +37,8 @@ def segment_reduce(
     count = src.shape[0] if src.dim() else 0
     if ptr.dim() != 1 or ptr.is_floating_point() or ptr.dtype == torch.bool or ptr.shape[0] == 0:
         raise ValueError(f"segment_reduce: ptr is {ptr.dtype} {list(ptr.shape)}, expected integers [N + 1]")
-    if int(ptr[0]) != 0 or int(ptr[-1]) != count or bool((ptr.diff() < 0).any()):
+    readable = route((src, ptr)) is not OPS  # else the kernel finds out
+    if readable and (int(ptr[0]) != 0 or int(ptr[-1]) != count or bool((ptr.diff() < 0).any())):
         raise ValueError(f"segment_reduce: ptr must rise from 0 to {count}, the rows of src, without decreasing")
     start = ptr.to(torch.int32)
     each = torch.arange(count + 1, dtype=torch.int32, device=src.device)
@@ -44,3 +46,16 @@ def segment_reduce(
     groups = (start, each[:-1], each[:-1], each, group.to(torch.int32), each[:-1])
     graph = Graph._new(torch.stack([each[:-1].long(), group]), None, groups)
     return gather_scatter(src, graph, None, {"add": "sum"}.get(reduce, reduce), backend=backend)
+
+
+def rows_of_edges(x: torch.Tensor, graph: Graph, end: str) -> torch.Tensor:
+    """[E, *F]: for each edge the row of `x` [N, *F] at its "source" or its "target".
+
+    Each edge is the target of one message. The gradient is a sum over each node's edges, which the graph has sorted.
+    """
+    each = torch.arange(graph.num_edges + 1, dtype=torch.int32, device=x.device)
+    if end == "source":
+        node, start, edge = graph.edge_index[0], graph.out_start, graph.out_edge
+    else:
+        node, start, edge = graph.edge_index[1], graph.in_start, graph.in_edge
+    return operation(x, None, each, node.to(torch.int32), each[:-1], start, edge, edge, "sum")

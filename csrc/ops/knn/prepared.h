@@ -1,0 +1,125 @@
+// The points of knn as the product wants them: moved to the middle of their group and scaled, with squared lengths.
+#pragma once
+
+#include "common/parallel.h"
+#include "common/scratch.h"
+#include "common/simd.h"
+#include "ops/knn/knn.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+template <class S>
+struct Points {
+  const S* rows;              // [count, dim]
+  const std::int64_t* start;  // [groups + 1]
+  std::int64_t count;
+  Compute<S>* moved;   // [count, dim]
+  Compute<S>* square;  // [count] squared lengths of `moved`
+};
+
+// One group: what its coordinates are multiplied by, the largest squared length, and the point that became the origin.
+struct Frame {
+  double scale, largest;
+  double* middle;  // [dim]
+};
+
+// The largest |value|, or a NaN if one isn't finite.
+template <class S>
+double largest_value(const S* values, std::int64_t count) {
+  using T = Compute<S>;
+  Vec<T> largest = Vec<T>::zero();
+  bool finite = true;
+  const Vec<T> infinity = Vec<T>::set(T(__builtin_inf()));
+  for_each_vector<T>(count, [&](std::int64_t i, int lanes) {
+    const Vec<T> value = abs(load_lanes<T>(values + i, lanes));
+    finite = finite && all(value < infinity);
+    largest = max(value, largest);
+  });
+  return finite ? static_cast<double>(reduce_max(largest)) : __builtin_nan("");
+}
+
+template <class S>
+std::int64_t first_infinite_row(const Points<S>& points, std::int64_t dim) {
+  for (std::int64_t row = 0; row < points.count; ++row) {
+    if (largest_value(points.rows + row * dim, dim) != largest_value(points.rows + row * dim, dim)) return row;
+  }
+  return -1;
+}
+
+// Rows of x that say where the middle is: it only has to be near the points.
+constexpr std::int64_t kRowsForMiddle = 1024;
+
+// False if a coordinate isn't finite.
+template <class S>
+bool find_frame(const Points<S>& x, const Points<S>& y, std::int64_t group, std::int64_t dim, bool cosine,
+                Frame& frame) {
+  const auto largest_of = [&](const Points<S>& points) {
+    const std::int64_t first = points.start[group];
+    return largest_value(points.rows + first * dim, (points.start[group + 1] - first) * dim);
+  };
+  const double in_x = largest_of(x), in_y = largest_of(y), largest = in_x > in_y ? in_x : in_y;
+  if (in_x != in_x || in_y != in_y) return false;
+  int exponent = 0;
+  __builtin_frexp(largest, &exponent);
+  frame.scale = __builtin_ldexp(1.0, exponent < -1000 ? 1000 : -exponent);
+  for (std::int64_t d = 0; d < dim; ++d) frame.middle[d] = 0;
+  const std::int64_t first = x.start[group], size = x.start[group + 1] - first;
+  if (cosine || size == 0) return true;
+  const std::int64_t step = 1 + (size - 1) / kRowsForMiddle, rows = 1 + (size - 1) / step;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const S* const row = x.rows + (first + i * step) * dim;
+    for (std::int64_t d = 0; d < dim; ++d) frame.middle[d] += frame.scale * static_cast<double>(to_float(row[d]));
+  }
+  for (std::int64_t d = 0; d < dim; ++d) frame.middle[d] /= static_cast<double>(rows);
+  return true;
+}
+
+// moved = factor * (scale * row - middle); of unit length times `factor` for cosine, and then without a square.
+template <class S>
+void move_row(const Points<S>& points, std::int64_t row, std::int64_t dim, const Frame& frame, bool cosine,
+              double factor) {
+  using T = Compute<S>;
+  const S* const from = points.rows + row * dim;
+  T* const to = points.moved + row * dim;
+  double square = 0;
+  for (std::int64_t d = 0; d < dim; ++d) {
+    const double value = frame.scale * static_cast<double>(to_float(from[d])) - frame.middle[d];
+    square += value * value;
+    to[d] = static_cast<T>(factor * value);
+  }
+  points.square[row] = static_cast<T>(cosine ? 0 : square);
+  if (!cosine) return;
+  const double length = __builtin_sqrt(square), inverse = length > 0 ? factor / length : 0;
+  for (std::int64_t d = 0; d < dim; ++d) {
+    to[d] = static_cast<T>(inverse * frame.scale * static_cast<double>(to_float(from[d])));
+  }
+}
+
+template <class S>
+void move_points(const Points<S>& points, const Frame* frames, std::int64_t groups, std::int64_t dim, bool cosine,
+                 double factor, int threads) {
+  parallel_for(
+      points.count, threads,
+      [&](std::int64_t begin, std::int64_t end) {
+        std::int64_t group = 0;
+        for (std::int64_t row = begin; row < end; ++row) {
+          while (group + 1 < groups && points.start[group + 1] <= row) ++group;
+          move_row(points, row, dim, frames[group], cosine, factor);
+        }
+      },
+      1 + (std::int64_t(1) << 14) / (dim + 1));
+}
+
+template <class S>
+double largest_square(const Points<S>& points, std::int64_t group) {
+  double largest = 0;
+  for (std::int64_t row = points.start[group]; row < points.start[group + 1]; ++row) {
+    const double square = static_cast<double>(points.square[row]);
+    largest = square > largest ? square : largest;
+  }
+  return largest;
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo
