@@ -149,6 +149,43 @@ def bench(
     raise typer.Exit(1 if found.failed else 0)
 
 
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(help="A model of the table; then its layers are shown.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The published models, or one model layer by layer: outputs, parameters, work and kernels."""
+    from nnzoo_fast.models.registry import PUBLISHED, create
+    from nnzoo_fast.models.summary import summarise
+
+    _known([name] if name else [], PUBLISHED, "model")
+    console = _console()
+    if name is None:
+        rows = [
+            {"model": key, "family": entry.family, "parameters": _parameters(entry.make), "equals": entry.peer}
+            for key, entry in PUBLISHED.items()
+        ]
+        table = _table("The zoo: nnzoo_fast.models.create(NAME)", "model", "family", "parameters", "equals")
+        for row in rows:
+            table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
+    else:
+        rows = [asdict(row) for row in summarise(create(name).eval(), PUBLISHED[name].example())]
+        table = _table(f"{name}, for one example", "layer", "class", "output", "parameters", "MFLOP", "runs on")
+        for row in rows:
+            output = "not reached" if row["output"] is None else "x".join(map(str, row["output"]))
+            counts = f"{row['parameters']:,}", f"{row['flops'] / 1e6:,.3g}" if row["flops"] else ""
+            table.add_row(row["name"], row["kind"], output, *counts, row["runs_on"])
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        console.print(table)
+
+
+def _parameters(make) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in make().parameters())
+
+
 @app.command("tune")
 def tune_command(
     op: Annotated[list[str] | None, typer.Option("--op", help="Only this operation; repeat for more.")] = None,

@@ -112,3 +112,22 @@ def test_verify_fails_with_a_wrong_kernel(run, monkeypatch):
     monkeypatch.setattr(verify, "all_specs", lambda: {"linear": spec})
     code, out, _ = run("verify", "--op", "linear", "--backend", "cpu")
     assert code == 1 and "FAILED" in out and "times the allowed error" in out
+
+
+def test_zoo(run):
+    code, out, _ = run("zoo", "--json")
+    found = {row["model"]: row for row in json.loads(out)}
+    assert code == 0 and found["resnet50"]["parameters"] == 25_557_032
+    assert "resnet50" in run("zoo")[1]
+
+
+def test_zoo_of_one_model(run):
+    code, out, _ = run("zoo", "lenet", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0 and sum(row["parameters"] for row in rows.values()) == 61_706
+    first = rows["features.0"]
+    assert first["output"] == [1, 6, 28, 28] and first["flops"] == 2 * 28 * 28 * 6 * 25
+    assert {row["runs_on"] for row in rows.values()} <= {"cpu", "torch"}
+    assert "1x6x28x28" in run("zoo", "lenet")[1]
+    code, _, err = run("zoo", "lenex")
+    assert code and "no model 'lenex'; did you mean" in err

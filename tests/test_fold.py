@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 
 import nnzoo_fast
 from nnzoo_fast import accelerate, models, nn, ops, pack, report, restore, unpack
-from nnzoo_fast.models.convolutional import BasicBlock
+from nnzoo_fast.models.residual import BasicBlock
 from nnzoo_fast.nn import folded
 from nnzoo_fast.nn.folded import parameters_of
 from nnzoo_fast.nn.packed import FOLDED, Packed

@@ -1,13 +1,40 @@
-"""One readable model per family of the zoo, built from `nnzoo_fast.nn`.
+"""One readable model per architecture of the zoo, built from `nnzoo_fast.nn`.
 
+`create("resnet50", num_classes=10)` makes a model of its published size; `available()` lists the names.
+`from_torchvision`, `from_huggingface` and `from_pyg` take the weights that others have trained; `freeze` and
+`replace_head` teach them something else.
 `nnzoo_fast.restore(model)` turns any of them into the same model on torch.nn's own layers, which is how a benchmark
 gets its stock twin. Graph layers have no class in torch.nn: run those models inside `nnzoo_fast.backend("torch")`.
 """
 
 from nnzoo_fast.models.attention import GPT
-from nnzoo_fast.models.convolutional import LeNet, ResNet
+from nnzoo_fast.models.convolutional import VGG, AlexNet, LeNet
+from nnzoo_fast.models.efficient import EfficientNet
 from nnzoo_fast.models.feed_forward import MLP
 from nnzoo_fast.models.graph import GCN
+from nnzoo_fast.models.pretrained import from_huggingface, from_pyg, from_torchvision, load
 from nnzoo_fast.models.recurrent import CharLSTM
+from nnzoo_fast.models.registry import available, create
+from nnzoo_fast.models.residual import ResNet
+from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
 
-__all__ = ["GCN", "GPT", "MLP", "CharLSTM", "LeNet", "ResNet"]
+__all__ = [
+    "GCN",
+    "GPT",
+    "MLP",
+    "VGG",
+    "AlexNet",
+    "CharLSTM",
+    "EfficientNet",
+    "LeNet",
+    "ResNet",
+    "available",
+    "create",
+    "freeze",
+    "from_huggingface",
+    "from_pyg",
+    "from_torchvision",
+    "load",
+    "replace_head",
+    "unfreeze",
+]

@@ -18,7 +18,7 @@ class Block(nn.Module):
             {"c_fc": nn.Linear(n_embd, 4 * n_embd), "act": nn.GELU("tanh"), "c_proj": nn.Linear(4 * n_embd, n_embd)}
         )
         self.drop = nn.Dropout(dropout)
-        self.register_load_state_dict_pre_hook(_from_transformers)
+        self.register_load_state_dict_pre_hook(from_transformers)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         h = self.ln_1(x)
@@ -113,7 +113,7 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=0.02 / (2 * len(blocks)) ** 0.5 if writes_residual else 0.02)
 
 
-def _from_transformers(block: Block, state_dict: dict, prefix: str, *_) -> None:
+def from_transformers(block: Block | None, state_dict: dict, prefix: str, *_) -> None:
     """Renames the entries of a transformers block, whose weights are [in_features, out_features], to ours."""
     if f"{prefix}attn.c_attn.weight" not in state_dict:
         return
@@ -123,5 +123,6 @@ def _from_transformers(block: Block, state_dict: dict, prefix: str, *_) -> None:
         ("mlp.c_fc.", "mlp.c_fc."),
         ("mlp.c_proj.", "mlp.c_proj."),
     ):
-        state_dict[f"{prefix}{ours}weight"] = state_dict.pop(f"{prefix}{theirs}weight").t()
-        state_dict[f"{prefix}{ours}bias"] = state_dict.pop(f"{prefix}{theirs}bias")
+        for kind in ("weight", "bias"):
+            if (value := state_dict.pop(f"{prefix}{theirs}{kind}", None)) is not None:
+                state_dict[f"{prefix}{ours}{kind}"] = value.t() if kind == "weight" else value

@@ -221,7 +221,7 @@ for _conv, _norm in NORMS.items():
     _folded_member(_norm)
 
 
-when_imported("nnzoo_fast.models.convolutional", lambda: _folds_blocks("nnzoo_fast.models.convolutional"))
+when_imported("nnzoo_fast.models.residual", lambda: _folds_blocks("nnzoo_fast.models.residual"))
 when_imported("torchvision.models.resnet", lambda: _folds_blocks("torchvision.models.resnet"))
 
 

@@ -1,0 +1,185 @@
+"""Weights that others have trained, from a file or a live model of torchvision, Hugging Face or PyTorch Geometric.
+
+Nothing is fetched from a network and nothing is unpickled: files are safetensors, or what `torch.save` wrote, read with
+`weights_only=True`. Everything is compared before anything is written: a model keeps its weights if one doesn't fit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from nnzoo_fast.models.attention import GPT, from_transformers
+from nnzoo_fast.models.graph import GCN
+from nnzoo_fast.models.registry import available, create
+
+Source = str | os.PathLike | torch.nn.Module | Mapping[str, torch.Tensor]
+"""Where weights come from: a file, a live model, or a `state_dict`."""
+
+MOST_NAMED = 5
+
+
+def load(model: torch.nn.Module, source: Source) -> torch.nn.Module:
+    """Copies the weights of `source` into `model`, whose `state_dict` has the same keys and shapes; returns `model`.
+
+    Raises:
+        ValueError: keys are missing or unknown, a shape differs, or the file is no whole file of weights; which, the
+            message says. `model` is as it was.
+    """
+    state = weights_of(source)
+    own = model.state_dict()
+    problems = [f"{key} is missing" for key in own if key not in state]
+    problems += [f"{key} is unknown" for key in state if key not in own]
+    problems += [
+        f"{key} has shape {list(state[key].shape)}, expected {list(value.shape)}"
+        for key, value in own.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+        raise ValueError(f"{type(model).__name__}: {'; '.join(problems[:MOST_NAMED])}{more}")
+    model.load_state_dict(state)
+    return model
+
+
+def weights_of(source: Source) -> dict[str, torch.Tensor]:
+    """The `state_dict` that `source` is or holds.
+
+    Raises:
+        ValueError: the file doesn't hold one, or not to its end.
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(source, torch.nn.Module):
+        return dict(source.state_dict())
+    if isinstance(source, Mapping):
+        state = dict(source)
+    else:
+        state = _read(Path(source))
+    wrong = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    if wrong:
+        raise ValueError(f"a state_dict holds tensors; {wrong[0]!r} is a {type(state[wrong[0]]).__name__}")
+    return state
+
+
+def _read(path: Path) -> dict:
+    if path.suffix == ".safetensors":
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("files of safetensors need `pip install safetensors`") from None
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no whole file of safetensors: {error}") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is no whole file of weights that torch.save wrote: {reason}") from None
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}, expected a state_dict")
+    return dict(state)
+
+
+def from_torchvision(source: Source, name: str | None = None, **options) -> torch.nn.Module:
+    """Our model with the weights of torchvision's: AlexNet, VGG, ResNet, EfficientNet.
+
+    Args:
+        source: a live model of torchvision, its `state_dict`, or a file of one.
+        name: torchvision's name for it, such as "resnet50"; by default the model whose keys and shapes are these.
+        options: of the model; classes and channels are taken from the weights.
+
+    Raises:
+        ValueError: as `load`, or no model has such weights.
+    """
+    state = weights_of(source)
+    tensors = list(state.values())
+    if not tensors or tensors[0].dim() != 4:
+        raise ValueError("from_torchvision: these are no weights of a network that begins with a convolution")
+    options = {"num_classes": len(tensors[-1]), "in_channels": tensors[0].shape[1], **options}
+    if name is None:
+        name = _find(state, options)
+    return load(create(name, **options), state)
+
+
+def _find(state: dict[str, torch.Tensor], options: dict) -> str:
+    shapes = _shapes(state.items())
+    for name in available():
+        try:
+            with torch.device("meta"):
+                model = create(name, **options)
+        except TypeError:  # of another family: without classes or channels
+            continue
+        if _shapes(model.state_dict().items()) == shapes:
+            return name
+    raise ValueError(f"from_torchvision: none of {', '.join(available())} has these keys and shapes; name one")
+
+
+def _shapes(items: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in items}
+
+
+def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Module:
+    """Our `GPT` with the weights of transformers' `GPT2LMHeadModel`.
+
+    Args:
+        source: a live model, or the folder that its `save_pretrained` wrote.
+
+    Raises:
+        ValueError: as `load`, or of another architecture.
+    """
+    if isinstance(source, torch.nn.Module):
+        config, state = source.config.to_dict(), source
+    else:
+        folder = Path(source)
+        config = json.loads((folder / "config.json").read_text())
+        state = next((path for path in sorted(folder.glob("model*")) if path.suffix in (".safetensors", ".bin")), None)
+        if state is None:
+            raise ValueError(f"{folder} has a config.json, but no model.safetensors")
+    if config.get("model_type") != "gpt2":
+        raise ValueError(f"from_huggingface: knows gpt2, got {config.get('model_type')!r}")
+    different = {
+        "activation_function": "gelu_new",
+        "scale_attn_by_inverse_layer_idx": False,
+        "scale_attn_weights": True,
+    }
+    for name, value in different.items():
+        if config.get(name, value) != value:
+            raise ValueError(f"from_huggingface: GPT has {name} {value!r}, this model {config[name]!r}")
+    sizes = {name: config[name] for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")}
+    weights = {key: value for key, value in weights_of(state).items() if not key.endswith(".attn.masked_bias")}
+    if "lm_head.weight" not in weights and "transformer.wte.weight" in weights:  # files hold a shared tensor once
+        weights["lm_head.weight"] = weights["transformer.wte.weight"]
+    for number in range(sizes["n_layer"]):
+        from_transformers(None, weights, f"transformer.h.{number}.")
+    return load(GPT(**sizes, dropout=config.get("resid_pdrop", 0.0)), weights)
+
+
+def from_pyg(source: torch.nn.Module) -> torch.nn.Module:
+    """Our `GCN` with the weights of a live `torch_geometric.nn.models.GCN`.
+
+    Raises:
+        ValueError: as `load`, or of another class.
+    """
+    if type(source).__name__ != "GCN" or not type(source).__module__.startswith("torch_geometric."):
+        raise ValueError(f"from_pyg: knows torch_geometric's GCN, got {type(source).__name__}")
+    norms = [type(norm).__name__ for norm in source.norms or []]
+    if source.jk_mode is not None or set(norms) - {"Identity"} or not isinstance(source.act, torch.nn.ReLU):
+        raise ValueError("from_pyg: this GCN has ReLU between its layers, no norms and no jumping knowledge")
+    convs = source.convs
+    if convs[0].improved:
+        raise ValueError(
+            "from_pyg: `improved` is torch_geometric's only where edges have weights, our GCNConv's always"
+        )
+    options = {"bias": convs[0].bias is not None, "cached": convs[0].cached, "normalize": convs[0].normalize}
+    options["add_self_loops"] = convs[0].add_self_loops
+    sizes = source.in_channels, source.hidden_channels, source.num_layers, source.out_channels
+    return load(GCN(*sizes, dropout=source.dropout.p, **options), source)

@@ -1,0 +1,70 @@
+"""The published models by name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from nnzoo_fast.models.attention import GPT
+from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
+from nnzoo_fast.models.efficient import EFFICIENTNETS
+from nnzoo_fast.models.feed_forward import MLP
+from nnzoo_fast.models.residual import RESNETS
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model of the size that its authors published.
+
+    Args:
+        family: of the zoo.
+        make: makes it with random weights; takes the arguments of its class.
+        peer: the implementation whose `state_dict` and answers are the same.
+        example: one input, as `make()` takes it.
+    """
+
+    family: str
+    make: Callable[..., torch.nn.Module]
+    peer: str
+    example: Callable[[], torch.Tensor]
+
+
+def _images(channels: int, size: int) -> Callable[[], torch.Tensor]:
+    return lambda: torch.randn(1, channels, size, size)
+
+
+_vision = functools.partial(Published, "convolutional")
+
+PUBLISHED: dict[str, Published] = {
+    "mlp": Published("feed-forward", MLP, "PyTorch's quickstart", _images(1, 28)),
+    "lenet": _vision(LeNet, "torch.nn", _images(1, 28)),
+    **{
+        name: _vision(make, "torchvision", _images(3, 224))
+        for name, make in {"alexnet": AlexNet, **VGGS, **RESNETS, **EFFICIENTNETS}.items()
+    },
+    "gpt2": Published("attention", GPT, "transformers", lambda: torch.zeros(1, 64, dtype=torch.int64)),
+}
+
+
+def available() -> list[str]:
+    """The names that `create` knows."""
+    return list(PUBLISHED)
+
+
+def create(name: str, **options) -> torch.nn.Module:
+    """A model of its published size, with random weights.
+
+    Args:
+        name: one of `available()`, such as "resnet50".
+        options: arguments of the model's class, such as `num_classes=10`.
+
+    Raises:
+        ValueError: no such model.
+        TypeError: the model's class has no such argument.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(f"no model is called {name!r}; there are {', '.join(PUBLISHED)}")
+    return PUBLISHED[name].make(**options)
