@@ -100,12 +100,12 @@ def verify_command(
 @app.command()
 def bench(
     what: Annotated[
-        list[str] | None, typer.Argument(help="Operations, `layers` or `models`; default: all operations.")
+        list[str] | None, typer.Argument(help="Operations, `layers`, `graphs` or `models`; default: all operations.")
     ] = None,
     backend: Annotated[list[str] | None, typer.Option(help="Time this backend; repeat for more.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few cases, short timings.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Every case in every dtype, layers and models.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every case in every dtype, layers, graphs and models.")] = False,
     ladder: Annotated[bool, typer.Option("--ladder", help="The rungs of each ladder, naive to fast.")] = False,
     dtype: Annotated[list[str] | None, typer.Option(help="Only this dtype, such as float32; repeat for more.")] = None,
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Time torch.compile too.")] = True,

@@ -114,9 +114,13 @@ def _flops(module: nn.Module, input: torch.Tensor, work: str) -> float:
 
 def _checks(module: nn.Module, stock: nn.Module, input: torch.Tensor, work: str) -> list[str]:
     """What P2 has against the module's results; a number counts only if that is nothing."""
-    found = _results(runner(module, input, work)(0))
-    expected = _results(runner(stock, input, work)(0))
-    oracle = _results(runner(copy.deepcopy(stock).double(), input.double(), work)(0))
+    exact = runner(copy.deepcopy(stock).double(), input.double(), work)
+    return check(runner(module, input, work), runner(stock, input, work), exact)
+
+
+def check(*runners: Callable[[int], object]) -> list[str]:
+    """What P2 has against the results of the first runner, given stock torch's and the exact ones."""
+    found, expected, oracle = (_results(runner(0)) for runner in runners)
     wrong = []
     for number, (ours, theirs, exact) in enumerate(zip(found, expected, oracle, strict=True)):
         error, allowed = Error.of(ours, exact), allowed_error(Error.of(theirs, exact), ours.dtype, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from nnzoo_fast.allocator import tune_allocator
-from nnzoo_fast.benchmark import layers, models, ops
+from nnzoo_fast.benchmark import graphs, layers, models, ops
 from nnzoo_fast.benchmark.kept import Kept
 from nnzoo_fast.benchmark.ops import Job, Settings
 from nnzoo_fast.benchmark.report import Report
@@ -19,8 +19,8 @@ from nnzoo_fast.machine import Machine, measure_roof
 from nnzoo_fast.spec import all_specs
 from nnzoo_fast.verify import short
 
-GROUPS = {"layers": layers.all_rows, "models": models.all_rows}
-"""Names that stand for whole layers, and for every model of the zoo, and what times them."""
+GROUPS = {"layers": layers.all_rows, "graphs": graphs.all_rows, "models": models.all_rows}
+"""Names that stand for whole layers, layers on graphs, and every model of the zoo, and what times them."""
 
 Progress = Callable[[int, int, str], None]
 """Called with how many jobs are done, how many there are, and the name of the next."""

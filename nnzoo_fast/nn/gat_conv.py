@@ -168,11 +168,14 @@ class GATConv(AttentionConv):
             source, target = self._rows(self.lin_src, pair[0]), self._rows(self.lin_dst, pair[1])
         targets = num_targets(target, size, edge_index, source.shape[0])
         graph, edge_attr = self._graph(edge_index, edge_attr, source.shape[0], targets, size)
-        from_source = (source * self.att_src).sum(-1)
-        from_target = None if target is None else (target * self.att_dst).sum(-1)
+        if target is source:
+            from_source, from_target = head_products(source, self.att_src, self.att_dst)
+        else:
+            (from_source,) = head_products(source, self.att_src)
+            from_target = None if target is None else head_products(target, self.att_dst)[0]
         from_edge = None
         if edge_attr is not None and self.lin_edge is not None:
-            from_edge = (self._rows(self.lin_edge, edge_attr) * self.att_edge).sum(-1)
+            (from_edge,) = head_products(self._rows(self.lin_edge, edge_attr), self.att_edge)
         if return_attention_weights is None:
             drop = self.dropout if self.training else 0.0
             out = ops.gat(source, from_source, from_target, graph, from_edge, self.negative_slope, drop)
@@ -259,6 +262,18 @@ class GATv2Conv(GATConv):
         scores = (leaky_relu(inside, self.negative_slope) * self.att).sum(-1)
         out, weights = self._weighed(source, scores, graph)
         return self._finish(out, residual), (self._as_given(graph), weights)
+
+
+def head_products(rows: torch.Tensor, *atts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Of each of `atts` [1, H, C], its product with `rows` [N, H, C] head by head: [N, H].
+
+    They are one product with a matrix that is zero between different heads: its forward and its backward read the rows
+    once, where a broadcast product and its sum would write and read them several times.
+    """
+    heads, channels = rows.shape[1:]
+    same_head = torch.eye(heads, dtype=rows.dtype, device=rows.device)[:, :, None]
+    matrix = torch.cat([att.to(rows.dtype) * same_head for att in atts]).reshape(len(atts) * heads, heads * channels)
+    return ops.linear(rows.flatten(1), matrix).unflatten(1, (len(atts), heads)).unbind(1)
 
 
 def num_targets(target: torch.Tensor | None, size, edge_index, num_sources: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.compiler import is_compiling
 
 from nnzoo_fast import ops
 from nnzoo_fast.graph import Graph
@@ -100,6 +101,8 @@ class GCNConv(MessagePassing):
         if not self.normalize:
             return graph, weight, None
         fill = 2.0 if self.improved else 1.0
+        if weight is None and graph is edge_index and not is_compiling():
+            return *kept_normalised(graph, fill if self.add_self_loops else None, x.dtype, self.flow), None
         apart = self.fuse and self.aggr in (
             "sum",
             "add",
@@ -159,6 +162,21 @@ def with_self_loops(graph: Graph, weight: torch.Tensor | None, fill: float, dtyp
     edge_index = torch.cat([graph.edge_index[:, ~found], nodes.expand(2, -1)], dim=1)
     others = torch.ones_like(found, dtype=own.dtype) if weight is None else weight
     return Graph(edge_index, graph.num_nodes), torch.cat([others[~found], own])
+
+
+def kept_normalised(graph: Graph, fill: float | None, dtype: torch.dtype, flow: str) -> tuple[Graph, torch.Tensor]:
+    """A graph without weights, with self-loops of weight `fill` if that is given, and `normalised` weights of its edges.
+
+    Made once for each graph, which keeps it for later calls.
+    """
+    kept, key = graph.__dict__.setdefault("_normalised", {}), (fill, dtype, flow)
+    if key not in kept:
+        looped = graph if fill is None else graph.with_self_loops()[0]
+        weight = torch.ones(looped.num_edges, dtype=dtype, device=graph.device)
+        if fill is not None:
+            weight[-graph.num_sources :] = fill
+        kept[key] = looped, normalised(looped, weight, None, dtype, flow)[0]
+    return kept[key]
 
 
 def normalised(

@@ -73,7 +73,7 @@ class SAGEConv(MessagePassing):
             source = self.lin(source).relu()
         out = self.lin_l(self.propagate(edge_index, size=size, x=(source, target)))
         if self.root_weight and target is not None:
-            out = out + self.lin_r(target)
+            out = self.lin_r.activated(target, "none", out)
         return normalize(out, p=2.0, dim=-1) if self.normalize else out
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@
 // Arithmetic: in float for float32 and bfloat16, in double for float64, rounded when stored. Determinism: the edges of
 // a node are walked in their order in blocks of fixed size, so results don't depend on the number of threads. Safety:
 // as in gather_scatter.h. A target without edges gets 0. Nothing of the size of the edges is read or written by forward
-// but its arguments; backward keeps [num_edges, heads].
+// but its arguments; gatv2's backward keeps [num_edges, heads].
 #pragma once
 
 #include "ops/gather_scatter/gather_scatter.h"
@@ -33,24 +33,30 @@ struct Gat {
   bool* valid;
 };
 
+// What forward keeps of a target and head for backward: the largest score, the sum of exponentials, and for gat the
+// part of this sum that is from positive edges: those where what leaky takes is above 0.
+constexpr int normals(bool v2) { return v2 ? 2 : 3; }
+
 struct GatForward {
   Gat gat;
-  void* out;     // [num_targets, heads, channels]
-  void* normal;  // [num_targets, 2, heads] float, or double: the largest score, the sum of exponentials; or null
+  void* out;       // [num_targets, heads, channels]
+  void* normal;    // [num_targets, normals, heads] of float, or double; or null: nothing is kept
+  void* positive;  // gat: [num_targets, heads, channels] of float, or double: positive edges' part of out
 };
 NNZOO_KERNEL(gat_forward, GatForward)
 
 struct GatBackward {
   Gat gat;
-  const void *grad, *out, *normal;  // the gradient of out, and what forward wrote
-  void* packed;                     // workspace [num_targets, 4, heads] of float, or double
-  void* grad_score;   // [num_edges, heads] of float, or double: of scores; if gat has edge, of what leaky takes
+  const void *grad, *out, *normal, *positive;  // the gradient of out, and what forward wrote
+  void* packed;       // workspace of float, or double: gat: [num_targets, 4, heads], gatv2: [num_targets, 3, heads]
+  void* grad_score;   // gatv2: workspace [num_edges, heads] of float, or double
   void* grad_x;       // as x
   void* grad_source;  // gat: as source
   void* grad_target;  // as target
-  void* grad_edge;    // gatv2: as edge, or null
+  void* grad_edge;    // as edge, or null
   void* grad_att;     // gatv2: [heads, channels] of float, or double
 };
 NNZOO_KERNEL(gat_backward, GatBackward)
+NNZOO_KERNEL(gatv2_backward, GatBackward)
 
 }  // namespace nnzoo

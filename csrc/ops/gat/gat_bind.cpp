@@ -29,24 +29,26 @@ Gat gat(const Groups& in, const Groups& out_of, const Layer& layer, bool* valid)
           valid};
 }
 
-bool forward(const Groups& in, const Groups& out_of, const Layer& layer, Address out, Address normal) {
+bool forward(const Groups& in, const Groups& out_of, const Layer& layer, Address out, Address normal,
+             Address positive) {
   bool valid = false;
-  const GatForward args{gat(in, out_of, layer, &valid), pointer<void>(out), pointer<void>(normal)};
+  const GatForward args{gat(in, out_of, layer, &valid), pointer<void>(out), pointer<void>(normal),
+                        pointer<void>(positive)};
   py::gil_scoped_release release;
   gat_forward(args);
   return valid;
 }
 
 bool backward(const Groups& in, const Groups& out_of, const Layer& layer, Address grad, Address out, Address normal,
-              Address packed, Address grad_score, Address grad_x, Address grad_source, Address grad_target,
-              Address grad_edge, Address grad_att) {
+              Address positive, Address packed, Address grad_score, Address grad_x, Address grad_source,
+              Address grad_target, Address grad_edge, Address grad_att) {
   bool valid = false;
-  const GatBackward args{gat(in, out_of, layer, &valid), pointer<const void>(grad),  pointer<const void>(out),
-                         pointer<const void>(normal),    pointer<void>(packed),      pointer<void>(grad_score),
-                         pointer<void>(grad_x),          pointer<void>(grad_source), pointer<void>(grad_target),
-                         pointer<void>(grad_edge),       pointer<void>(grad_att)};
+  const GatBackward args{gat(in, out_of, layer, &valid), pointer<const void>(grad),     pointer<const void>(out),
+                         pointer<const void>(normal),    pointer<const void>(positive), pointer<void>(packed),
+                         pointer<void>(grad_score),      pointer<void>(grad_x),         pointer<void>(grad_source),
+                         pointer<void>(grad_target),     pointer<void>(grad_edge),      pointer<void>(grad_att)};
   py::gil_scoped_release release;
-  gat_backward(args);
+  args.gat.att ? gatv2_backward(args) : gat_backward(args);
   return valid;
 }
 

@@ -124,10 +124,9 @@ class Forward {
   template <class Shape>
   NNZOO_INLINE void variance(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
     const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
-    Tile<T, Shape> middle = filled<Shape>(T(0));
-    for_each_message<Shape>(place, target, [&](int i, Vec<T> message) { middle.v[i] += message; });
-    for (int i = 0; i < Shape::vectors; ++i) middle.v[i] = middle.v[i] / Vec<T>::set(T(size));
-    for_each_message<Shape>(place, target, [&](int i, Vec<T> message) {
+    const auto walk = [&](const auto& visit) { for_each_message<Shape>(place, target, visit); };
+    const Tile<T, Shape> middle = shifted_mean<T, Shape>(T(size), walk);
+    walk([&](int i, Vec<T> message) {
       const Vec<T> distance = message - middle.v[i];
       result.v[i] = fma(distance, distance, result.v[i]);
     });

@@ -106,8 +106,7 @@ NNZOO_INLINE Kept<T, Shape> gather_kept(const Rows<S>& rows, std::int64_t at, co
       kept.first.v[i] *= message + is_zero;
     });
   } else if constexpr (how == Passing::moment) {
-    walk([&](int i, Vec<T> message) { kept.first.v[i] += message; });
-    for (int i = 0; i < Shape::vectors; ++i) kept.first.v[i] = kept.first.v[i] / Vec<T>::set(size);
+    kept.first = shifted_mean<T, Shape>(size, walk);
     if (reduce == Reduce::var) {
       for (int i = 0; i < Shape::vectors; ++i) kept.second.v[i] = grad.v[i] * Vec<T>::set(2 / size);
     } else {

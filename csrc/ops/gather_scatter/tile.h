@@ -186,6 +186,20 @@ struct Weights {
   }
 };
 
+// The mean of the messages that `walk(visit)` shows to `visit(i, message)`, taken of their distances to the first:
+// equal messages have exactly themselves for their mean.
+template <class T, class Shape, class Walk>
+NNZOO_INLINE Tile<T, Shape> shifted_mean(T size, const Walk& walk) {
+  Tile<T, Shape> first = filled<Shape>(T(0)), mean = first;
+  int seen = 0;
+  walk([&](int i, Vec<T> message) {
+    if (seen < Shape::vectors) first.v[i] = message, ++seen;
+    mean.v[i] += message - first.v[i];
+  });
+  for (int i = 0; i < Shape::vectors; ++i) mean.v[i] = first.v[i] + mean.v[i] / Vec<T>::set(size);
+  return mean;
+}
+
 // Calls `function(WeightTag)` and tells it the features of a head: all of them where heads don't matter to the loop.
 template <class Function>
 NNZOO_INLINE void dispatch_weights(const void* weight, std::int64_t features, std::int64_t heads, const Function& run) {

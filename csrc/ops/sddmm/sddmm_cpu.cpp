@@ -1,4 +1,5 @@
 #include "ops/gat/columns.h"
+#include "ops/gather_scatter/blocks.h"
 #include "ops/sddmm/sddmm.h"
 
 namespace nnzoo {

@@ -92,16 +92,18 @@ def check(x, source, target, edge, in_start, in_source, in_edge, out_start, out_
     check_shape("gat", "edge", edge, [in_source.shape[0], heads], x)
 
 
-def outputs(x, in_start, training):
-    """out, and what backward wants: the largest score and the sum of exponentials of each target and head."""
+def outputs(x, in_start, normals: int, training: bool):
+    """out, and what backward wants of each target and head: the largest score, the sum of exponentials, its parts."""
     num_targets, heads = in_start.shape[0] - 1, x.shape[1]
     compute = torch.float64 if x.dtype == torch.float64 else torch.float32
-    normal = x.new_empty((num_targets, 2, heads) if training else (0,), dtype=compute)
+    normal = x.new_empty((num_targets, normals, heads) if training else (0,), dtype=compute)
     return x.new_empty((num_targets, *x.shape[1:])), normal
 
 
 def allocate(x, source, target, edge, in_start, *rest):
-    return outputs(x, in_start, rest[-1])
+    training = rest[-1]
+    out, normal = outputs(x, in_start, 3, training)
+    return out, normal, normal.new_empty(out.shape if training else (0,))
 
 
 def flops(x, source, target, edge, in_start, in_source, *rest):
@@ -112,7 +114,7 @@ operation = Operation(
     "gat",
     "Tensor x, Tensor source, Tensor target, Tensor? edge, Tensor in_start, Tensor in_source, Tensor in_edge, "
     "Tensor out_start, Tensor out_target, Tensor out_edge, float slope, float dropout, Tensor? seed",
-    ("out", "normal"),
+    ("out", "normal", "positive"),
     allocate=allocate,
     reference=reference,
     stock=reference,

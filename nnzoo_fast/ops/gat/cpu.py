@@ -16,14 +16,14 @@ def forward(x, source, target, edge, *rest):
     from nnzoo_fast.ops.gat import allocate
 
     *rest, training = rest
-    out, normal = allocate(x, source, target, edge, *rest, training)
-    Call(x, source, target, edge, None, rest[:6], *rest[6:]).forward(out, normal if training else None)
-    return out, normal
+    outputs = allocate(x, source, target, edge, *rest, training)
+    call = Call(x, source, target, edge, None, rest[:6], *rest[6:])
+    call.forward(*(outputs if training else (outputs[0], None)))
+    return outputs
 
 
 def backward(grads, args, outputs, needs):
     x, source, target, edge, *rest = args
     call = Call(x, source, target, edge, None, rest[:6], *rest[6:])
-    grad_x, grad_source, grad_target, grad_edge, _ = call.backward(grads[0], *outputs)
-    found = (grad_x, grad_source, grad_target, grad_edge.to(x.dtype) if needs[3] else None)
+    found = call.backward(grads[0], needs[3], *outputs)[:4]
     return (*(grad if need else None for grad, need in zip(found, needs, strict=False)), *(None,) * (len(needs) - 4))

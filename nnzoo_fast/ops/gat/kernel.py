@@ -33,29 +33,27 @@ class Call:
             torch.get_num_threads(),
         )
 
-    def forward(self, out: torch.Tensor, normal: torch.Tensor | None) -> None:
+    def forward(self, out: torch.Tensor, normal: torch.Tensor | None, positive: torch.Tensor | None = None) -> None:
         if out.numel() > 0:
-            check_indices(_extension._C.gat_forward(*self.edges, self.layer, out.data_ptr(), address(normal)))
+            results = out.data_ptr(), address(normal), address(positive)
+            check_indices(_extension._C.gat_forward(*self.edges, self.layer, *results))
 
-    def backward(self, grad, out, normal):
-        """The gradients of x, source or None, target, what stands for edge, and att or None.
-
-        Of gat with edge the fourth is [num_edges, heads] in the compute type.
-        """
-        x, compute = self.x, self.compute
+    def backward(self, grad, needs_edge: bool, out, normal, positive=None):
+        """The gradients of x, source or None, target, edge or None, and att or None."""
+        x, att, compute = self.x, self.att, self.compute
         grad = grad.contiguous()
-        grad_score = x.new_empty((self.num_edges, self.heads), dtype=compute)
-        packed = x.new_empty((self.num_targets, 4, self.heads), dtype=compute)
-        grad_att = None if self.att is None else x.new_empty(self.att.shape, dtype=compute)
+        rows = 4 if att is None else 3
+        packed = x.new_empty((self.num_targets, rows, self.heads), dtype=compute)
+        grad_score = None if att is None else x.new_empty((self.num_edges, self.heads), dtype=compute)
+        grad_att = None if att is None else x.new_empty(att.shape, dtype=compute)
         empty = [torch.empty_like(tensor) if tensor is not None else None for tensor in (x, self.source, self.target)]
-        grad_edge = torch.empty_like(self.edge) if self.att is not None and self.edge is not None else None
+        empty.append(torch.empty_like(self.edge) if needs_edge else None)
         if self.heads == 0 or self.channels == 0:
-            zeros = [None if tensor is None else tensor.zero_() for tensor in (*empty, grad_edge, grad_att)]
-            return (*zeros[:3], grad_score.zero_() if self.att is None else zeros[3], zeros[4])
+            return [None if tensor is None else tensor.zero_() for tensor in (*empty, grad_att)]
         valid = _extension._C.gat_backward(
             *self.edges,
             self.layer,
-            *map(address, (grad, out, normal, packed, grad_score, *empty, grad_edge, grad_att)),
+            *map(address, (grad, out, normal, positive, packed, grad_score, *empty, grad_att)),
         )
         check_indices(valid)
-        return (*empty, grad_score if self.att is None else grad_edge, grad_att)
+        return (*empty, grad_att)

@@ -5,6 +5,15 @@ import torch
 from nnzoo_fast.ops.gather_scatter.reference import along_first
 
 
+def indexing(x, graph, edge_weight=None, reduce="sum"):
+    """What one writes first, `zeros.index_add_` of `x[source]`: only sums without weights."""
+    if reduce != "sum" or edge_weight is not None or graph.edge_weight is not None:
+        raise NotImplementedError("index_add_ sums rows as they are")
+    source, target = graph.edge_index
+    out = x.new_zeros((graph.num_targets, *x.shape[1:]))
+    return out.index_add_(0, target, x[source])
+
+
 def torch_geometric(x, graph, edge_weight=None, reduce="sum"):
     """PyTorch Geometric's `MessagePassing` on an edge_index: gather, weigh, and its `scatter`."""
     from torch_geometric.utils import scatter

@@ -216,5 +216,9 @@ SPEC = OpSpec(
         "register tiles": functools.partial(gather_scatter, backend="cpu_registers"),
         "register tiles, prefetched": functools.partial(gather_scatter, backend="cpu"),
     },
-    peers={"torch_geometric": peers.torch_geometric, "sparse matmul": peers.sparse_product},
+    peers={
+        "torch_geometric": peers.torch_geometric,
+        "indexing": peers.indexing,
+        "sparse matmul": peers.sparse_product,
+    },
 )

@@ -66,7 +66,7 @@ def check(x, target, att, edge, in_start, in_source, in_edge, out_start, out_tar
 
 
 def allocate(x, target, att, edge, in_start, *rest):
-    return outputs(x, in_start, rest[-1])
+    return outputs(x, in_start, 2, rest[-1])
 
 
 def flops(x, target, att, edge, in_start, in_source, *rest):

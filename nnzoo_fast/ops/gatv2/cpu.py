@@ -24,6 +24,6 @@ def forward(x, target, att, edge, *rest):
 def backward(grads, args, outputs, needs):
     x, target, att, edge, *rest = args
     call = Call(x, None, target, edge, att, rest[:6], *rest[6:])
-    grad_x, _, grad_target, grad_edge, grad_att = call.backward(grads[0], *outputs)
+    grad_x, _, grad_target, grad_edge, grad_att = call.backward(grads[0], needs[3], *outputs)
     found = (grad_x, grad_target, grad_att.to(x.dtype), grad_edge)
     return (*(grad if need else None for grad, need in zip(found, needs, strict=False)), *(None,) * (len(needs) - 4))
