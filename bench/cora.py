@@ -19,7 +19,7 @@ from nnzoo_fast import Graph, data, nn
 
 
 class Network(torch.nn.Module):
-    """Two layers from `layers`, ours or PyTorch Geometric's: "GCN" of Kipf and Welling, or "GAT" of Velickovic et al."""
+    """Two layers of `layers`, ours or PyTorch Geometric's; "GCN" of Kipf and Welling or "GAT" of Velickovic et al."""
 
     def __init__(self, layers, kind: str, features: int, classes: int, dropout: float | None = None):
         super().__init__()

@@ -165,7 +165,7 @@ def with_self_loops(graph: Graph, weight: torch.Tensor | None, fill: float, dtyp
 
 
 def kept_normalised(graph: Graph, fill: float | None, dtype: torch.dtype, flow: str) -> tuple[Graph, torch.Tensor]:
-    """A graph without weights, with self-loops of weight `fill` if that is given, and `normalised` weights of its edges.
+    """A graph without weights, with self-loops of weight `fill` if that is given, and its edges' `normalised` weights.
 
     Made once for each graph, which keeps it for later calls.
     """
