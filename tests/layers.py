@@ -17,6 +17,9 @@ from nnzoo_fast.spec import Call, Error, allowed_errors, neighbours, outputs_of
 
 Arguments = tuple[tuple, dict[str, Any]]
 
+OF_TORCH = {stock: ours for stock, ours in DROP_INS.items() if stock.__module__.startswith("torch.nn.")}
+"""The drop-ins for torch's own classes: transformers adds one when a test imports it."""
+
 NOT_IN_MODULE_DB = {
     torch.nn.EmbeddingBag: ((9, 4), [torch.tensor([[1, 8, 0], [3, 3, 5]])]),
     torch.nn.LazyLinear: ((7,), [(3, 5)]),

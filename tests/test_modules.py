@@ -17,7 +17,6 @@ from torch.utils._pytree import tree_map
 import nnzoo_fast
 from nnzoo_fast import _extension, nn, operation
 from nnzoo_fast.nn import functional
-from nnzoo_fast.nn.drop_in import DROP_INS
 from nnzoo_fast.spec import Call, Error, allowed_errors, neighbours, outputs_of
 
 EVERY_EXAMPLE = [pytest.param(example, id=example.id) for example in layers.EXAMPLES]
@@ -53,8 +52,8 @@ def reached(monkeypatch):
 
 
 def test_every_drop_in_has_samples():
-    assert {example.stock for example in layers.EXAMPLES} == set(DROP_INS)
-    assert len(layers.EXAMPLES) >= 2 * len(DROP_INS)
+    assert {example.stock for example in layers.EXAMPLES} == set(layers.OF_TORCH)
+    assert len(layers.EXAMPLES) >= 2 * len(layers.OF_TORCH)
 
 
 def every_check():
@@ -100,7 +99,7 @@ def test_same_seed_same_weights(example):
     assert differ[0] or "Norm" in example.stock.__name__ or not list(example.build_ours().parameters())
 
 
-@pytest.mark.parametrize("stock, ours", [pytest.param(*pair, id=pair[0].__name__) for pair in DROP_INS.items()])
+@pytest.mark.parametrize("stock, ours", [pytest.param(*pair, id=pair[0].__name__) for pair in layers.OF_TORCH.items()])
 def test_signatures_are_those_of_torch(stock, ours):
     assert ours.__name__ == stock.__name__
     assert getattr(nn, stock.__name__) is ours

@@ -1,0 +1,92 @@
+"""transformers on our kernels: attention by name, and the linear layers that GPT-2 calls `Conv1D`.
+
+    model.set_attn_implementation("nnzoo_fast")
+    nnzoo_fast.accelerate(model)
+
+Both are there as soon as `nnzoo_fast` and transformers are imported, in either order. Models that never ask the
+registry of attention functions, such as T5's, keep their own attention.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+from torch import Tensor
+
+from nnzoo_fast import ops
+from nnzoo_fast.nn.drop_in import drop_in
+from nnzoo_fast.when_imported import when_imported
+
+NAME = "nnzoo_fast"
+"""What our attention is called in transformers' registries."""
+
+
+def attention_forward(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
+    **_,
+) -> tuple[Tensor, None]:
+    """`ops.attention` as transformers calls an attention function.
+
+    Args:
+        module: the layer that asks; its `is_causal`, by default true, counts if the argument is None.
+        query: [B, H, L, E].
+        key: [B, G, S, E], where H is a multiple of G.
+        value: [B, G, S, Ev].
+        attention_mask: what transformers makes for "sdpa": bool or added, broadcastable to [B, H, L, S], or None.
+        dropout: probability of dropping an attention weight.
+        scaling: factor of the scores, by default 1 / sqrt(E).
+        is_causal: without a mask and with more than one query, a query sees the keys up to its own.
+        position_bias: added to the scores, broadcastable to [B, H, L, S].
+
+    Returns:
+        [B, L, H, Ev], and None for the weights, which are never written.
+    """
+    is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    is_causal = is_causal and attention_mask is None and query.shape[2] > 1
+    if position_bias is not None:
+        attention_mask, is_causal = _with_bias(query, key, attention_mask, is_causal, position_bias), False
+    grouped = query.shape[1] != key.shape[1]
+    output = ops.attention(query, key, value, attention_mask, dropout, is_causal, scaling, grouped)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _with_bias(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, bias: Tensor) -> Tensor:
+    """A mask to add: `bias` where a query may look, -inf elsewhere."""
+    if is_causal:
+        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+    if mask is None:
+        return bias.to(query.dtype)
+    if mask.dtype == torch.bool:
+        return bias.to(query.dtype).masked_fill(~mask, -torch.inf)
+    return bias.to(query.dtype) + mask
+
+
+def _register_attention() -> None:
+    masking = importlib.import_module("transformers.masking_utils")
+    modeling = importlib.import_module("transformers.modeling_utils")
+    modeling.AttentionInterface.register(NAME, attention_forward)
+    masking.AttentionMaskInterface.register(NAME, masking.sdpa_mask)
+
+
+def _register_layers() -> None:
+    stock = importlib.import_module("transformers.pytorch_utils").Conv1D
+
+    @drop_in(stock)
+    class Conv1D(stock):
+        """transformers' `Conv1D`: a linear layer whose weight is [in_features, out_features]."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return ops.linear(x, self.weight.t(), self.bias)
+
+
+when_imported("transformers.modeling_utils", _register_attention)
+when_imported("transformers.pytorch_utils", _register_layers)
