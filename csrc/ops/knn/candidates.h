@@ -29,7 +29,17 @@ inline void sift(Neighbour* heap, std::int64_t root, std::int64_t count) {
   heap[root] = moved;
 }
 
+// By insertion where the list is short.
 inline void sort(Neighbour* list, std::int64_t count) {
+  if (count <= 48) {
+    for (std::int64_t i = 1; i < count; ++i) {
+      const Neighbour moved = list[i];
+      std::int64_t place = i;
+      for (; place > 0 && moved < list[place - 1]; --place) list[place] = list[place - 1];
+      list[place] = moved;
+    }
+    return;
+  }
   for (std::int64_t root = count / 2; root-- > 0;) sift(list, root, count);
   for (std::int64_t last = count; last-- > 1;) {
     const Neighbour top = list[0];
@@ -37,33 +47,6 @@ inline void sort(Neighbour* list, std::int64_t count) {
     list[last] = top;
     sift(list, 0, last);
   }
-}
-
-// The value that stands at place `place` when `values` are sorted; they are rearranged.
-template <class T>
-T value_at(T* values, std::int64_t count, std::int64_t place) {
-  std::int64_t low = 0, high = count - 1;
-  while (low < high) {
-    const T middle = values[(low + high) / 2];
-    std::int64_t i = low, j = high;
-    while (i <= j) {
-      while (values[i] < middle) ++i;
-      while (middle < values[j]) --j;
-      if (i <= j) {
-        const T swapped = values[i];
-        values[i++] = values[j];
-        values[j--] = swapped;
-      }
-    }
-    if (place <= j) {
-      high = j;
-    } else if (place >= i) {
-      low = i;
-    } else {
-      break;
-    }
-  }
-  return values[place];
 }
 
 template <class T>
@@ -134,6 +117,11 @@ struct Exact {
     return lengths > 0 ? 1 - total(sum) / lengths : 1;
   }
 
+  void fetch(std::int64_t point) const {
+    constexpr std::int64_t line = 64 / std::int64_t(sizeof(S)), most = 8 * line;
+    for (std::int64_t d = 0; d < dim && d < most; d += line) prefetch(x + point * dim + d);
+  }
+
   double final(double distance) const { return cosine ? distance : __builtin_sqrt(distance) / scale; }
 };
 
@@ -142,21 +130,25 @@ class Candidates {
  public:
   using T = Compute<S>;
 
-  // Queries first .. first + rows of a group whose x begins with row `offset`. `slack` is the most that an approximate
-  // distance is away from the exact one.
-  Candidates(const Knn& args, const Exact<S>& exact, const T* square, std::int64_t offset, std::int64_t first,
-             std::int64_t rows, T slack, Scratch& scratch)
+  // Queries first .. first + rows of a group whose x begins with row `offset`. `low` [points] makes a product a lower
+  // bound, but for the query's part: it is |x|^2 - error(x). `square` are those of the group's points and of all
+  // queries.
+  Candidates(const Knn& args, const Exact<S>& exact, const T* low, const T* square, const T* query_square,
+             Rounding<T> rounding, std::int64_t offset, std::int64_t first, std::int64_t rows, Scratch& scratch)
       : args_(args),
         exact_(exact),
+        low_(low),
         square_(square),
+        query_square_(query_square),
+        rounding_(rounding),
         offset_(offset),
         first_(first),
         room_(room(args.k)),
-        slack_(slack),
         bound_(scratch.take<T>(rows)),
         count_(scratch.take<std::int32_t>(rows)),
         value_(scratch.take<T>(rows * room_)),
         point_(scratch.take<std::int32_t>(rows * room_)),
+        upper_(scratch.take<T>(room_)),
         sorted_(scratch.take<T>(room_)),
         list_(scratch.take<Neighbour>(room_)) {
     for (std::int64_t row = 0; row < rows; ++row) {
@@ -167,15 +159,15 @@ class Candidates {
 
   void limit(std::int64_t row, double bound) { bound_[row] = static_cast<T>(bound); }
 
-  // A query's list: three times as much as stays when it is cut.
-  static std::int64_t room(std::int64_t k) { return 4 * k + 64; }
+  // A query's list. A long one is seldom cut, but while it fills its bound is an old one, and lets more points in.
+  static std::int64_t room(std::int64_t k) { return 3 * k + 16; }
 
   // The epilogue of the product: columns are points, and what is added makes it a distance but for a constant of the
   // row.
   static constexpr bool from_registers = true;
   Partial<T> partial() const { return {nullptr, 0}; }
   NNZOO_INLINE void operator()(std::int64_t row, std::int64_t column, int lanes, Vec<T> product) const {
-    const Vec<T> value = product + load_lanes<T>(square_ + column, lanes);
+    const Vec<T> value = product + load_lanes<T>(low_ + column, lanes);
     const Mask<T> near = value <= Vec<T>::set(bound_[row]);
     if (any(near)) take(row, column, mask_bits(near) & ((1u << lanes) - 1u), value);
   }
@@ -214,13 +206,14 @@ class Candidates {
     });
   }
 
-  // Drops what can't be among the k nearest: k points are nearer even if every distance is off by the slack. Where so
-  // many are alike that this frees little, distances are settled.
+  // Drops what can't be among the k nearest, k points being nearer even if all distances are off by as much as they can
+  // be. Where so many are alike that this frees little, distances are settled.
   void cut(std::int64_t row) const {
     T* const value = value_ + row * room_;
     std::int32_t* const point = point_ + row * room_;
     const std::int32_t count = count_[row];
-    const T limit = limit_for(value, count, args_.k, sorted_) + 2 * slack_;
+    for (std::int32_t i = 0; i < count; ++i) upper_[i] = value[i] + 2 * rounding_.error(square_[point[i]]);
+    const T limit = limit_for(upper_, count, args_.k, sorted_) + 2 * rounding_.error(query_square_[first_ + row]);
     bound_[row] = limit < bound_[row] ? limit : bound_[row];
     std::int32_t kept = 0;
     for (std::int32_t i = 0; i < count; ++i) {
@@ -241,6 +234,7 @@ class Candidates {
   // The row's list, settled and sorted, in `list_`. Returns its length.
   std::int64_t settle(std::int64_t row) const {
     const std::int64_t count = count_[row];
+    for (std::int64_t i = 0; i < count; ++i) exact_.fetch(point_[row * room_ + i]);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t place = row * room_ + i;
       list_[i] = {exact_(point_[place], first_ + row), static_cast<double>(value_[place]), point_[place]};
@@ -251,14 +245,14 @@ class Candidates {
 
   const Knn& args_;
   const Exact<S>& exact_;
-  const T* square_;
+  const T *low_, *square_, *query_square_;
+  Rounding<T> rounding_;
   std::int64_t offset_, first_, room_;
-  T slack_;
   T* bound_;  // [rows] what is above it is no candidate
   std::int32_t* count_;
   T* value_;
   std::int32_t* point_;
-  T* sorted_;
+  T *upper_, *sorted_;
   Neighbour* list_;
 };
 

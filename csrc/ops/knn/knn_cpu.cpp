@@ -14,7 +14,8 @@ class Search {
   explicit Search(const Knn& args)
       : args_(args),
         x_{static_cast<const S*>(args.x), args.start_x, args.num_x, nullptr, nullptr},
-        y_{static_cast<const S*>(args.y), args.start_y, args.num_y, nullptr, nullptr} {}
+        y_{static_cast<const S*>(args.y), args.start_y, args.num_y, nullptr, nullptr},
+        rounding_(Rounding<T>::of_sums(args.dim)) {}
 
   void run() {
     frames_ = scratch_.take<Frame>(args_.num_groups);
@@ -94,42 +95,34 @@ class Search {
     } else {
       parallel_for_dynamic(args_.num_groups, args_.threads, [&](std::int64_t g) { pack(g, 1); });
     }
-    for (std::int64_t g = 0; g < args_.num_groups; ++g) {
-      const double in_x = largest_square(x_, g), in_y = largest_square(y_, g);
-      frames_[g].largest = args_.cosine ? 1 : in_x > in_y ? in_x : in_y;
+    low_ = scratch_.take<T>(args_.num_x);
+    for (std::int64_t i = 0; i < args_.num_x; ++i) {
+      low_[i] = (args_.cosine ? 0 : x_.square[i]) - rounding_.error(x_.square[i]);
     }
   }
 
   std::int64_t size_of(std::int64_t group) const { return args_.start_x[group + 1] - args_.start_x[group]; }
-
-  // The most that a product is away from the exact value: the rounding of both points' coordinates, of a sum of `dim`
-  // products of at most the largest square, and of the squares and sums around it, with some to spare.
-  double slack(const Frame& frame) const {
-    const double epsilon = sizeof(T) == 4 ? 0x1p-23 : 0x1p-52;
-    return epsilon * static_cast<double>(args_.dim + 32) * frame.largest;
-  }
 
   void search(std::int64_t group, std::int64_t first, std::int64_t rows) const {
     Scratch scratch;
     const std::int64_t offset = args_.start_x[group];
     const Frame& frame = frames_[group];
     const Exact<S> exact{x_.rows + offset * args_.dim, y_.rows, args_.dim, frame.scale, args_.cosine};
-    const double slack = this->slack(frame);
-    Candidates<S> found(args_, exact, x_.square + offset, offset, first, rows, static_cast<T>(slack), scratch);
+    Candidates<S> found(args_, exact, low_ + offset, x_.square + offset, y_.square, rounding_, offset, first, rows,
+                        scratch);
     if (args_.radius < __builtin_inf()) {
-      for (std::int64_t i = 0; i < rows; ++i) found.limit(i, bound_of(frame, first + i) + slack);
+      for (std::int64_t i = 0; i < rows; ++i) found.limit(i, bound_of(frame, first + i));
     }
     const Strided<T> queries{y_.moved + first * args_.dim, args_.dim, 1};
     gemm<T>(rows, size_of(group), args_.dim, queries, PackedB<T>{packed_[group], args_.dim, size_of(group)}, found, 1);
     for (std::int64_t i = 0; i < rows; ++i) found.finish(i);
   }
 
-  // What the product has for a point at the radius of this query.
+  // The lower bound that a point at the radius of this query can have.
   double bound_of(const Frame& frame, std::int64_t query) const {
-    if (args_.cosine) return args_.radius - 1;
-    const double radius = args_.radius * frame.scale;
-    const double bound = radius * radius - static_cast<double>(y_.square[query]);
-    return bound < 4 * frame.largest ? bound : __builtin_inf();
+    const double square = static_cast<double>(y_.square[query]), radius = args_.radius * frame.scale;
+    const double bound = args_.cosine ? args_.radius - 1 : radius * radius - square;
+    return bound < 0x1p100 ? bound + static_cast<double>(rounding_.error(y_.square[query])) : __builtin_inf();
   }
 
   const Knn& args_;
@@ -137,6 +130,8 @@ class Search {
   Scratch scratch_;
   Frame* frames_ = nullptr;
   T** packed_ = nullptr;
+  T* low_ = nullptr;
+  Rounding<T> rounding_;
 };
 
 }  // namespace

@@ -15,13 +15,29 @@ struct Points {
   const std::int64_t* start;  // [groups + 1]
   std::int64_t count;
   Compute<S>* moved;   // [count, dim]
-  Compute<S>* square;  // [count] squared lengths of `moved`
+  Compute<S>* square;  // [count] squared lengths, 1 for cosine
 };
 
-// One group: what its coordinates are multiplied by, the largest squared length, and the point that became the origin.
+// One group: what its coordinates are multiplied by, and the point that became the origin.
 struct Frame {
-  double scale, largest;
+  double scale;
   double* middle;  // [dim]
+};
+
+// The rounding of a distance is at most error(x) + error(y), with error(x) = relative * (|x|^2 + least). The first part
+// is that of both points' coordinates, of a sum of `dim` products, and of the squares and sums around it, with some to
+// spare, the second that of values which are too small to be rounded relatively.
+template <class T>
+struct Rounding {
+  T relative;
+
+  static Rounding of_sums(std::int64_t dim) {
+    return {(sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53)) * static_cast<T>(dim + 32)};
+  }
+  NNZOO_INLINE T error(T square) const {
+    constexpr T least = sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-960);
+    return relative * (square + least);
+  }
 };
 
 // The largest |value|, or a NaN if one isn't finite.
@@ -47,8 +63,36 @@ std::int64_t first_infinite_row(const Points<S>& points, std::int64_t dim) {
   return -1;
 }
 
-// Rows of x that say where the middle is: it only has to be near the points.
-constexpr std::int64_t kRowsForMiddle = 1024;
+// The value that stands at place `place` when `values` are sorted; they are rearranged.
+template <class T>
+T value_at(T* values, std::int64_t count, std::int64_t place) {
+  std::int64_t low = 0, high = count - 1;
+  while (low < high) {
+    const T middle = values[(low + high) / 2];
+    std::int64_t i = low, j = high;
+    while (i <= j) {
+      while (values[i] < middle) ++i;
+      while (middle < values[j]) --j;
+      if (i <= j) {
+        const T swapped = values[i];
+        values[i++] = values[j];
+        values[j--] = swapped;
+      }
+    }
+    if (place <= j) {
+      high = j;
+    } else if (place >= i) {
+      low = i;
+    } else {
+      break;
+    }
+  }
+  return values[place];
+}
+
+// Rows of x that say where the middle is. It is a median, which a few points far away don't move, and only has to be
+// near most points.
+constexpr std::int64_t kRowsForMiddle = 255;
 
 // False if a coordinate isn't finite.
 template <class S>
@@ -67,15 +111,17 @@ bool find_frame(const Points<S>& x, const Points<S>& y, std::int64_t group, std:
   const std::int64_t first = x.start[group], size = x.start[group + 1] - first;
   if (cosine || size == 0) return true;
   const std::int64_t step = 1 + (size - 1) / kRowsForMiddle, rows = 1 + (size - 1) / step;
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const S* const row = x.rows + (first + i * step) * dim;
-    for (std::int64_t d = 0; d < dim; ++d) frame.middle[d] += frame.scale * static_cast<double>(to_float(row[d]));
+  for (std::int64_t d = 0; d < dim; ++d) {
+    double values[kRowsForMiddle];
+    for (std::int64_t i = 0; i < rows; ++i) {
+      values[i] = static_cast<double>(to_float(x.rows[(first + i * step) * dim + d]));
+    }
+    frame.middle[d] = frame.scale * value_at(values, rows, rows / 2);
   }
-  for (std::int64_t d = 0; d < dim; ++d) frame.middle[d] /= static_cast<double>(rows);
   return true;
 }
 
-// moved = factor * (scale * row - middle); of unit length times `factor` for cosine, and then without a square.
+// moved = factor * (scale * row - middle), of length `factor` for cosine
 template <class S>
 void move_row(const Points<S>& points, std::int64_t row, std::int64_t dim, const Frame& frame, bool cosine,
               double factor) {
@@ -88,7 +134,7 @@ void move_row(const Points<S>& points, std::int64_t row, std::int64_t dim, const
     square += value * value;
     to[d] = static_cast<T>(factor * value);
   }
-  points.square[row] = static_cast<T>(cosine ? 0 : square);
+  points.square[row] = static_cast<T>(cosine ? 1 : square);
   if (!cosine) return;
   const double length = __builtin_sqrt(square), inverse = length > 0 ? factor / length : 0;
   for (std::int64_t d = 0; d < dim; ++d) {
@@ -109,16 +155,6 @@ void move_points(const Points<S>& points, const Frame* frames, std::int64_t grou
         }
       },
       1 + (std::int64_t(1) << 14) / (dim + 1));
-}
-
-template <class S>
-double largest_square(const Points<S>& points, std::int64_t group) {
-  double largest = 0;
-  for (std::int64_t row = points.start[group]; row < points.start[group + 1]; ++row) {
-    const double square = static_cast<double>(points.square[row]);
-    largest = square > largest ? square : largest;
-  }
-  return largest;
 }
 
 }  // namespace NNZOO_ISA
