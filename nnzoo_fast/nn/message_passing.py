@@ -12,7 +12,9 @@ from nnzoo_fast import ops
 from nnzoo_fast.graph import Graph
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES
 
-_REDUCES = {"add": "sum", **{name: name for name in REDUCES}}
+REDUCTIONS = {"add": "sum", **{name: name for name in REDUCES}}
+"""What `aggr` may be called, and the `reduce` that it is."""
+
 _FROM_GRAPH = ("edge_index", "edge_index_i", "edge_index_j", "index", "ptr", "size", "size_i", "size_j", "dim_size")
 
 
@@ -44,8 +46,8 @@ class MessagePassing(torch.nn.Module):
         if flow not in ("source_to_target", "target_to_source"):
             raise ValueError(f"MessagePassing: flow is {flow!r}, expected 'source_to_target' or 'target_to_source'")
         for name in _names(aggr):
-            if name not in _REDUCES:
-                raise ValueError(f"MessagePassing: aggr is {aggr!r}, expected {', '.join(_REDUCES)} or a list")
+            if name not in REDUCTIONS:
+                raise ValueError(f"MessagePassing: aggr is {aggr!r}, expected {', '.join(REDUCTIONS)} or a list")
         self.aggr = aggr if aggr is None or isinstance(aggr, str) else list(aggr)
         self.flow = flow
         self.node_dim = node_dim
@@ -110,7 +112,7 @@ class MessagePassing(torch.nn.Module):
         """`ops.gather_scatter` along `node_dim` with the reductions `aggr`; of a pair x, the senders' part is taken."""
         if isinstance(x, (tuple, list)):
             x = x[0 if self.flow == "source_to_target" else 1]
-        reduce = [_REDUCES[name] for name in _names(self.aggr)]
+        reduce = [REDUCTIONS[name] for name in _names(self.aggr)]
         results = ops.gather_scatter(x.movedim(self.node_dim, 0), graph.with_weight(None), edge_weight, reduce)
         results = [result.movedim(0, self.node_dim) for result in results]
         return results[0] if isinstance(self.aggr, str) else torch.cat(results, dim=-1)
@@ -122,7 +124,7 @@ class MessagePassing(torch.nn.Module):
             return next(i for i, cls in enumerate(order) if name in vars(cls))
 
         fused = defined("message_and_aggregate")
-        known = bool(_names(self.aggr)) and all(name in _REDUCES for name in _names(self.aggr))
+        known = bool(_names(self.aggr)) and all(name in REDUCTIONS for name in _names(self.aggr))
         return known and fused <= defined("message") and fused <= defined("aggregate")
 
     def _sizes(self, edge_index, size, names, kwargs, i: int) -> list[int]:

@@ -1,0 +1,93 @@
+"""PyTorch Geometric's own layers on our kernels: equal, reversible, and the same objects."""
+
+import copy
+import pickle
+
+import peers
+import pytest
+import torch
+from test_models import deviations, integers, normal
+
+from nnzoo_fast import pyg
+from nnzoo_fast.explain import recording
+
+MODELS = {
+    "GCN": (lambda g: g.models.GCN(12, 8, 3, 4), "gather_scatter"),
+    "GraphSAGE": (lambda g: g.models.GraphSAGE(12, 8, 2, 4, project=True), "gather_scatter"),
+    "GraphSAGE-max": (lambda g: g.models.GraphSAGE(12, 8, 2, 4, aggr="max"), "gather_scatter"),
+    "GraphSAGE-several": (lambda g: g.SAGEConv(12, 4, aggr=["mean", "max"], normalize=True), "gather_scatter"),
+    "GIN": (lambda g: g.models.GIN(12, 8, 2, 4, train_eps=True), "gather_scatter"),
+    "GAT": (lambda g: g.models.GAT(12, 8, 2, 4, heads=2), "gat"),
+    "GAT-residual": (lambda g: g.GATConv(12, 4, heads=3, concat=False, residual=True, bias=False), "gat"),
+    "GATv2": (lambda g: g.models.GAT(12, 8, 2, 4, v2=True, heads=2), "gatv2"),
+    "other flow": (lambda g: g.GCNConv(12, 4, flow="target_to_source", cached=True), "gather_scatter"),
+}
+EACH = pytest.mark.parametrize("make, operation", MODELS.values(), ids=MODELS)
+
+
+def build(make):
+    peers.torch_geometric()
+    import torch_geometric.nn
+
+    torch.manual_seed(0)
+    return make(torch_geometric.nn)
+
+
+def inputs():
+    return normal(40, 12), integers(40, 2, 160)
+
+
+def results(model, dtype):
+    x, edges = inputs()
+    model, x = copy.deepcopy(model).to(dtype), x.to(dtype).requires_grad_()
+    output = model(x, edges)
+    grads = torch.autograd.grad(output, [x, *model.parameters()], normal(*output.shape, seed=2).to(dtype))
+    return [output, *grads]
+
+
+@EACH
+def test_a_layer_equals_itself(make, operation):
+    stock = build(make)
+    ours, seen = pyg.accelerate(copy.deepcopy(stock)), []
+    with recording(lambda found, values, way: seen.append(found.name)):
+        found = results(ours, torch.float32)
+    assert operation in seen and "linear" in seen
+    truth, usual = results(stock, torch.float64), results(stock, torch.float32)
+    assert not deviations(found, usual, truth, torch.float32)
+    assert deviations([1.01 * value for value in found], usual, truth, torch.float32)
+
+
+@EACH
+def test_objects_stay_and_come_back(make, operation):
+    model, (x, edges) = build(make), inputs()
+    expected = model(x.float(), edges)  # `cached` layers keep a graph from here on
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    kinds, parameters = [type(module) for module in model.modules()], list(model.parameters())
+    assert pyg.accelerate(model) is model and any(isinstance(module, pyg.Adopted) for module in model.modules())
+    pyg.accelerate(model)
+    assert all(one is other for one, other in zip(model.parameters(), parameters, strict=True))
+    pickle.loads(pickle.dumps(model))
+    pyg.restore(model)
+    assert [type(module) for module in model.modules()] == kinds
+    for name, module in model.named_modules():
+        assert vars(module).keys() == before[name].keys()
+        assert all(vars(module)[key] is value for key, value in before[name].items())
+    assert torch.equal(model(x.float(), edges), expected)
+
+
+def test_what_ours_does_not_know_stays():
+    for make in (
+        lambda g: g.GCNConv(12, 4, improved=True),
+        lambda g: g.SAGEConv(12, 4, aggr=g.aggr.SoftmaxAggregation()),
+        lambda g: g.SAGEConv(12, 4, aggr="median"),
+        lambda g: g.SAGEConv(-1, 4),
+        lambda g: g.SAGEConv(12, 4, decomposed_layers=2),
+        lambda g: type("Mine", (g.GCNConv,), {})(12, 4),
+    ):
+        layer = pyg.accelerate(build(make))
+        assert not isinstance(layer, pyg.Adopted) and type(layer).__module__ != "nnzoo_fast.pyg"
+    hooked = build(lambda g: g.GCNConv(12, 4))
+    hooked.register_message_forward_hook(lambda module, inputs, output: None)
+    assert not isinstance(pyg.accelerate(hooked), pyg.Adopted)
+    with pytest.raises(AttributeError, match="has no attribute 'GraphConv'"):
+        _ = pyg.GraphConv
