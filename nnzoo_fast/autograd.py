@@ -45,6 +45,7 @@ class KernelFunction(torch.autograd.Function):
             saved = [tensor if keep else None for tensor, keep in zip(flat, keep_inputs, strict=True)]
         saved.extend(output if keep else None for output, keep in zip(outputs, keep_outputs, strict=True))
         ctx.save_for_backward(*saved)
+        ctx.set_materialize_grads(operation.materialize)
         if not all(map(torch.is_floating_point, visible)):
             ctx.mark_non_differentiable(*(out for out in visible if not out.is_floating_point()))
         return tuple(visible)
@@ -55,9 +56,11 @@ class KernelFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[2:]
         flat, outputs = saved[: len(needs)], saved[len(needs) :]
+        if not operation.materialize and all(grad is None for grad in grads):
+            return (None,) * (2 + len(needs))
         if ctx.dropped is not None:
-            pairs = zip(flat, ctx.dropped, strict=True)
-            flat = [tensor if shape is None else placeholder(grads[0], *shape) for tensor, shape in pairs]
+            pairs, like = zip(flat, ctx.dropped, strict=True), next(grad for grad in grads if grad is not None)
+            flat = [tensor if shape is None else placeholder(like, *shape) for tensor, shape in pairs]
         args = operation.signature.replace(ctx.skeleton, flat)
         higher_order = torch.is_grad_enabled()
         if higher_order or route([tensor for tensor in (*grads, *flat) if tensor is not None]) is not EAGER:

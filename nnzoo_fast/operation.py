@@ -46,6 +46,8 @@ class Operation:
         keeps: `keeps(args, needs)` returns two tuples of bools, which flattened tensor arguments and which outputs
             backward must save. An argument that isn't saved must not influence the gradients that `needs` asks for.
             By default everything is saved.
+        materialize: a result that nobody used comes to the backends' `backward` and to `formula` with a gradient of
+            zeros; if False, with None.
         formula: `formula(grads, args, outputs, needs)`, the gradients in differentiable PyTorch from what `keeps`
             names, for gradients that are differentiated again. With it inputs need not be saved that the reference
             would need; outputs come attached to their history. By default these come from the reference.
@@ -68,6 +70,7 @@ class Operation:
         check: Callable[..., None] = no_check,
         keeps: Callable | None = None,
         formula: Callable | None = None,
+        materialize: bool = True,
         autocast: str | None = None,
         flops: Callable[..., int] | None = None,
         compiles: bool = True,
@@ -83,6 +86,7 @@ class Operation:
         self.check = check
         self.keeps = keeps or self._keep_everything
         self.formula = formula
+        self.materialize = materialize
         self.autocast = autocast
         self.flops = flops
         self.compiles = compiles

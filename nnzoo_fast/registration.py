@@ -103,14 +103,13 @@ def _register_backward(operation: Operation) -> None:
             raise backends.BackendError(f"{operation.name}: no backend can run the backward of this traced call")
         found = row.backward(tuple(grads), args, tuple(outputs), tuple(needs))
         # The fake kernel promises contiguous ones, eager calls take a gradient in its input's memory format; and an
-        # operator may not return its own argument.
-        return [
-            grad.clone(memory_format=torch.contiguous_format)
-            if any(grad is one for one in grads)
-            else grad.contiguous()
-            for grad, needed in zip(found, needs, strict=True)
-            if needed
-        ]
+        # operator may not return its own argument, nor the same tensor twice.
+        result: list[torch.Tensor] = []
+        for grad, needed in zip(found, needs, strict=True):
+            if needed:
+                shared = any(grad is one for one in (*grads, *result))
+                result.append(grad.clone(memory_format=torch.contiguous_format) if shared else grad.contiguous())
+        return result
 
     def fake(grads, *rest):
         *args, outputs, needs = rest

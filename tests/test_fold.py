@@ -114,6 +114,16 @@ def test_equals_the_oracle(n, affine, dtype, folded_calls):
     assert len(folded_calls) == 2 and error.within(allowed), f"{error}, allowed {allowed}"
 
 
+def test_batch_norms_of_torch_fold_too(folded_calls):
+    layers, x = sequential(), batch()
+    for place in (1, 4):
+        restore(layers[place])
+    assert type(layers[1]) is stock.BatchNorm2d and type(layers[0]) is nn.Conv2d
+    expected = rival(layers, x)
+    torch.testing.assert_close(run(pack(layers), x), expected)
+    assert len(folded_calls) == 2 and type(unpack(layers)[1]) is stock.BatchNorm2d
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_blocks(stride, folded_calls):
     layers, x = block(stride), batch(channels=3)

@@ -1,8 +1,9 @@
 // Mean and squared deviations of values in memory, in an order that depends on nothing but their number.
 //
-// Chunks that stay in the first-level cache are read twice, for the mean and then for the deviations from it, and
+// Values are read once, as deviations from a guess at their mean: while that is within two standard deviations, sums of
+// deviations and of their squares say as much as those about the mean itself, and a mean far from 0 costs no digits.
+// Where the guess turns out worse, the values are read again, from cache, about the mean that was found. Chunks are
 // merged as in Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-// So a mean far from 0 costs no digits of the variance.
 #pragma once
 
 #include "common/simd.h"
@@ -14,49 +15,79 @@ struct Moments {
   double count, mean, squares;  // squares: the sum of (x - mean)^2
 };
 
+template <class T>
+NNZOO_INLINE bool is_finite(T x) {
+  return x - x == 0;
+}
+
 NNZOO_INLINE Moments merged(Moments a, Moments b) {
   if (a.count == 0) return b;
   if (b.count == 0) return a;
   const double count = a.count + b.count, delta = b.mean - a.mean, share = b.count / count;
-  return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
+  const double mean = is_finite(delta) ? a.mean + delta * share : a.mean + b.mean;  // an infinite one stays so
+  return {count, mean, a.squares + b.squares + delta * delta * a.count * share};
+}
+
+// The moments of `count` values whose deviations from `about` have these sums of themselves and of their squares.
+NNZOO_INLINE Moments moments_of(double count, double about, double deviations, double squares) {
+  const double missed = deviations / count, left = squares - missed * deviations;
+  return {count, about + missed, left < 0 ? 0 : left};
+}
+
+// Whether `about`, from which these moments were found, was too bad a guess.
+NNZOO_INLINE bool is_far(const Moments& found, double about) {
+  const double missed = found.mean - about;
+  return missed * missed * found.count > 4 * found.squares;
 }
 
 // The values of a chunk: 16 KB of floats.
 constexpr std::int64_t moments_chunk = 4096;
 
-// sum of term(i, count), a vector of the values i to i + count - 1, for i in 0..n.
-template <class T, class Term>
-NNZOO_INLINE T vector_sum(std::int64_t n, const Term& term) {
+// out[k] = the sum of sum[k] over vectors of the values 0..n, to which `term(i, count, sum)` adds the values i to
+// i + count - 1.
+template <class T, int outputs, int unroll = 4, class Term>
+NNZOO_INLINE void vector_sums(std::int64_t n, T* out, const Term& term) {
   constexpr int width = Vec<T>::width;
-  Vec<T> a = Vec<T>::zero(), b = a, c = a, d = a;
-  std::int64_t i = 0;
-  for (; i + 4 * width <= n; i += 4 * width) {
-    a += term(i, width);
-    b += term(i + width, width);
-    c += term(i + 2 * width, width);
-    d += term(i + 3 * width, width);
+  Vec<T> sum[unroll][outputs];
+  for (int u = 0; u < unroll; ++u) {
+    for (int k = 0; k < outputs; ++k) sum[u][k] = Vec<T>::zero();
   }
-  for (; i + width <= n; i += width) a += term(i, width);
+  std::int64_t i = 0;
+  for (; i + unroll * width <= n; i += unroll * width) {
+#pragma GCC unroll 4
+    for (int u = 0; u < unroll; ++u) term(i + u * width, width, sum[u]);
+  }
+  for (; i + width <= n; i += width) term(i, width, sum[0]);
   if (i < n) {
     const int count = static_cast<int>(n - i);
-    b += select(first_lanes<T>(count), term(i, count), Vec<T>::zero());
+    Vec<T> rest[outputs];
+    for (int k = 0; k < outputs; ++k) rest[k] = Vec<T>::zero();
+    term(i, count, rest);
+    for (int k = 0; k < outputs; ++k) sum[1][k] += select(first_lanes<T>(count), rest[k], Vec<T>::zero());
   }
-  return reduce_add((a + b) + (c + d));
+  for (int k = 0; k < outputs; ++k) {
+    Vec<T> total = sum[0][k];
+    for (int u = 1; u < unroll; ++u) total += sum[u][k];
+    out[k] = reduce_add(total);
+  }
 }
 
 template <class T, class S>
-NNZOO_INLINE Moments chunk_moments(const S* x, std::int64_t n) {
-  const T about = vector_sum<T>(n, [&](std::int64_t i, int count) { return load_lanes<T>(x + i, count); }) / T(n);
+NNZOO_INLINE Moments moments_about(const S* x, std::int64_t n, T about) {
   const Vec<T> center = Vec<T>::set(about);
-  Vec<T> total = Vec<T>::zero();
-  const T squares = vector_sum<T>(n, [&](std::int64_t i, int count) {
+  T found[2];
+  vector_sums<T, 2>(n, found, [&](std::int64_t i, int count, Vec<T>* sum) {
     const Vec<T> deviation = load_lanes<T>(x + i, count) - center;
-    total += count == Vec<T>::width ? deviation : select(first_lanes<T>(count), deviation, Vec<T>::zero());
-    return deviation * deviation;
+    sum[0] += deviation;
+    sum[1] = fma(deviation, deviation, sum[1]);
   });
-  // What rounding made the mean miss.
-  const double missed = static_cast<double>(reduce_add(total)) / static_cast<double>(n);
-  return {static_cast<double>(n), about + missed, squares - missed * missed * static_cast<double>(n)};
+  return moments_of(static_cast<double>(n), about, found[0], found[1]);
+}
+
+// A guess must be finite: from an infinite one, every deviation would be infinite or NaN.
+template <class T>
+NNZOO_INLINE T usable_guess(T guess) {
+  return is_finite(guess) ? guess : T(0);
 }
 
 // `n` > 0 values.
@@ -64,7 +95,12 @@ template <class T, class S>
 NNZOO_INLINE Moments moments(const S* x, std::int64_t n) {
   Moments all{0, 0, 0};
   for (std::int64_t i = 0; i < n; i += moments_chunk) {
-    all = merged(all, chunk_moments<T>(x + i, n - i < moments_chunk ? n - i : moments_chunk));
+    const std::int64_t size = n - i < moments_chunk ? n - i : moments_chunk;
+    const int few = static_cast<int>(size < Vec<T>::width ? size : Vec<T>::width);
+    const T about = usable_guess(reduce_add(Vec<T>::load(x + i, few)) / T(few));
+    Moments chunk = moments_about<T>(x + i, size, about);
+    if (is_far(chunk, about)) chunk = moments_about<T>(x + i, size, static_cast<T>(chunk.mean));
+    all = merged(all, chunk);
   }
   return all;
 }
@@ -74,8 +110,10 @@ template <class T, class Term>
 NNZOO_INLINE T chunked_sum(std::int64_t n, const Term& term) {
   T sum = 0;
   for (std::int64_t i = 0; i < n; i += moments_chunk) {
-    sum += vector_sum<T>(n - i < moments_chunk ? n - i : moments_chunk,
-                         [&](std::int64_t j, int count) { return term(i + j, count); });
+    T chunk;
+    vector_sums<T, 1>(n - i < moments_chunk ? n - i : moments_chunk, &chunk,
+                      [&](std::int64_t j, int count, Vec<T>* total) { total[0] += term(i + j, count); });
+    sum += chunk;
   }
   return sum;
 }

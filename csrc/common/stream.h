@@ -2,6 +2,8 @@
 // so that lines are whole.
 #pragma once
 
+#include <unistd.h>
+
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "common/simd.h"
@@ -26,11 +28,54 @@ NNZOO_INLINE void stream(Vec<T> v, T* p) {
 #endif
 }
 
+// Half a vector's bytes; on other ISAs there is no such store.
+NNZOO_INLINE void stream(Vec<float> v, BFloat16* p) {
+#if defined(__AVX512F__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), v.narrow());
+#elif defined(__AVX2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), v.narrow());
+#else
+  v.store(p);
+#endif
+}
+
 // To be called behind the last `stream` of a thread, before others may read.
 NNZOO_INLINE void stream_fence() {
 #if defined(__SSE2__)
   _mm_sfence();
 #endif
+}
+
+// Bytes of the last-level cache.
+inline std::int64_t last_level_cache() {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  static const std::int64_t size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  if (size > 0) return size;
+#endif
+  return std::int64_t(32) << 20;
+}
+
+// Whether `results`, rows of `row` bytes, go past the caches in a call that touches `total` bytes of memory: where that
+// is more than half of the last cache, which others share. Rows of whole lines only.
+inline bool streams(const void* results, std::int64_t row, std::int64_t total) {
+  constexpr std::uintptr_t line = 64;
+  return 2 * total > last_level_cache() && row % std::int64_t(line) == 0 &&
+         reinterpret_cast<std::uintptr_t>(results) % line == 0;
+}
+
+// A bool that is known where code is compiled.
+template <bool flag>
+struct Flag {
+  static constexpr bool value = flag;
+};
+
+// The first `count` lanes to memory, `past` the caches if all are wanted.
+template <bool past, class T, class S>
+NNZOO_INLINE void store_result(Vec<T> v, S* p, int count) {
+  if constexpr (past) {
+    if (count == Vec<T>::width) return stream(v, p);
+  }
+  store_lanes(v, p, count);
 }
 
 // to[i] = value(i, count), a vector of which `count` lanes are used, for 0 <= i < n. Where `streamed`, values that are

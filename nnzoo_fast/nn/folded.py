@@ -24,13 +24,18 @@ from nnzoo_fast.backends import requested
 from nnzoo_fast.front_door import EAGER, route
 from nnzoo_fast.nn.activated import unobserved
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
+from nnzoo_fast.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from nnzoo_fast.nn.packed import FOLDED, Packed, folds
 from nnzoo_fast.nn.sequential import Sequential, step
 from nnzoo_fast.stamp import stamp
 from nnzoo_fast.when_imported import when_imported
 
-NORMS = {Conv1d: torch.nn.BatchNorm1d, Conv2d: torch.nn.BatchNorm2d, Conv3d: torch.nn.BatchNorm3d}
-"""The batch norm that fits each convolution."""
+NORMS = {
+    Conv1d: (BatchNorm1d, torch.nn.BatchNorm1d),
+    Conv2d: (BatchNorm2d, torch.nn.BatchNorm2d),
+    Conv3d: (BatchNorm3d, torch.nn.BatchNorm3d),
+}
+"""The batch norms that fit each convolution."""
 
 
 @dataclass(eq=False)
@@ -55,7 +60,9 @@ class Group:
     def can_fold(self) -> bool:
         """Whether the layers are plain ones and the sums of their parameters are known: eval statistics, one dtype."""
         conv, norm = self.conv, self.norm
-        if type(norm) is not NORMS.get(type(conv)) or (self.relu is not None and type(self.relu) is not torch.nn.ReLU):
+        if type(norm) not in NORMS.get(type(conv), ()) or (
+            self.relu is not None and type(self.relu) is not torch.nn.ReLU
+        ):
             return False
         tensors = [tensor for tensor in parameters_of(conv, norm) if tensor is not None]
         return (
@@ -216,9 +223,9 @@ def _folded_member(kind: type[torch.nn.Module]) -> None:
     folds(kind)(type(f"Folded{kind.__name__}", (Packed, kind), {"__doc__": f"A `{kind.__name__}` while it is folded."}))
 
 
-for _conv, _norm in NORMS.items():
-    _folded_member(_conv)
-    _folded_member(_norm)
+for _conv, _norms in NORMS.items():
+    for _kind in (_conv, *_norms):
+        _folded_member(_kind)
 
 
 when_imported("nnzoo_fast.models.residual", lambda: _folds_blocks("nnzoo_fast.models.residual"))

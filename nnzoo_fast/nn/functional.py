@@ -10,12 +10,15 @@ from nnzoo_fast.front_door import is_traceable
 from nnzoo_fast.nn import dimensions, functional_pooling
 from nnzoo_fast.nn.functional_pooling import *  # noqa: F403
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
+from nnzoo_fast.ops.batch_norm import batch_norm
 from nnzoo_fast.ops.group_norm import group_norm
+from nnzoo_fast.ops.instance_norm import instance_norm
 from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.rms_norm import rms_norm
 
 __all__ = [
     *functional_pooling.__all__,
+    "batch_norm",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -25,6 +28,7 @@ __all__ = [
     "cross_entropy",
     "embedding",
     "group_norm",
+    "instance_norm",
     "layer_norm",
     "linear",
     "log_softmax",

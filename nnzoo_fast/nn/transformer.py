@@ -1,4 +1,8 @@
-"""`Transformer` and its parts: torch's own arithmetic on our layers, with linear and activation in one kernel."""
+"""`Transformer` and its parts: torch's own arithmetic on our layers.
+
+Linear and activation are one kernel, and so are the dropout behind a block, the sum with what went into it and the norm
+that follows. In training that dropout's mask is `ops.add_norm`'s.
+"""
 
 import functools
 from collections.abc import Iterable
@@ -7,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from nnzoo_fast import ops
 from nnzoo_fast._compat import canonical_mask, dtype_or_none
 from nnzoo_fast.backends import STOCK_BACKEND, requested
 from nnzoo_fast.declined import DeclinedCalls
 from nnzoo_fast.front_door import is_traceable
-from nnzoo_fast.nn.activated import activated, activation_name
+from nnzoo_fast.nn.activated import activated, activation_name, unobserved
 from nnzoo_fast.nn.drop_in import DROP_INS, drop_in, exchange
 from nnzoo_fast.nn.linear import Linear
+from nnzoo_fast.nn.norm import LayerNorm
 from nnzoo_fast.ops.linear import operation as linear
 
 LITTLE_WORK = DeclinedCalls()
@@ -57,11 +63,20 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
             if src.is_nested or self._is_little_work(src):
                 return super().forward(src, src_mask, src_key_padding_mask, is_causal)
             src_mask, src_key_padding_mask = additive_masks(src, src_mask, src_key_padding_mask)
+        masks = src_mask, src_key_padding_mask, is_causal
+        if type(self) is not TransformerEncoderLayer:  # the blocks may be another's
+            if self.norm_first:
+                src = src + self._sa_block(self.norm1(src), *masks)
+                return src + self._ff_block(self.norm2(src))
+            src = self.norm1(src + self._sa_block(src, *masks))
+            return self.norm2(src + self._ff_block(src))
         if self.norm_first:
-            src = src + self._sa_block(self.norm1(src), src_mask, src_key_padding_mask, is_causal)
-            return src + self._ff_block(self.norm2(src))
-        src = self.norm1(src + self._sa_block(src, src_mask, src_key_padding_mask, is_causal))
-        return self.norm2(src + self._ff_block(src))
+            normed, src = add_norm(
+                attended(self.self_attn, self.norm1(src), None, *masks), src, self.dropout1, self.norm2
+            )
+            return src + self.dropout2(self._fed_forward(normed))
+        src, _ = add_norm(attended(self.self_attn, src, None, *masks), src, self.dropout1, self.norm1)
+        return add_norm(self._fed_forward(src), src, self.dropout2, self.norm2)[0]
 
     def _is_little_work(self, src: Tensor) -> bool:
         """Whether torch's fused kernel may run, and the feed-forward product would run on stock torch anyhow."""
@@ -82,8 +97,28 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
         return little
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        hidden = activated(self.linear1, self.activation, x)
-        return self.dropout2(self.linear2(self.dropout(hidden)))
+        return self.dropout2(self._fed_forward(x))
+
+    def _fed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(activated(self.linear1, self.activation, x)))
+
+
+def attended(attention: torch.nn.Module, x: Tensor, memory: Tensor | None, mask, padding, is_causal: bool) -> Tensor:
+    """What `attention` makes of queries `x` over `memory`, or over themselves."""
+    memory = x if memory is None else memory
+    options = {"attn_mask": mask, "key_padding_mask": padding, "is_causal": is_causal}
+    return attention(x, memory, memory, need_weights=False, **options)[0]
+
+
+def add_norm(input: Tensor, residual: Tensor, dropout: torch.nn.Module, norm: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    """norm(sum) and sum = residual + dropout(input), as one operation where nobody could tell that it is."""
+    known = type(dropout) in (torch.nn.Dropout, DROP_INS.get(torch.nn.Dropout)) and type(norm) is LayerNorm
+    plain = known and unobserved(dropout) and unobserved(norm)
+    if plain and is_traceable(input) and input.shape == residual.shape and input.dtype == residual.dtype:
+        p = dropout.p if dropout.training else 0.0
+        return ops.add_norm(input, residual, norm.normalized_shape, norm.weight, norm.bias, norm.eps, p)
+    sum = residual + dropout(input)
+    return norm(sum), sum
 
 
 def additive_masks(src: Tensor, mask: Tensor | None, padding: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -101,9 +136,35 @@ class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
         super().__init__(*args, **kwargs)
         _on_our_layers(child for name, child in self.named_children() if name != "activation")
 
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
+        others = memory, memory_mask, memory_key_padding_mask, memory_is_causal
+        if type(self) is not TransformerDecoderLayer:  # the blocks may be another's
+            options = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+            return super().forward(tgt, memory, *options, tgt_is_causal, memory_is_causal)
+        if self.norm_first:
+            x, tgt = add_norm(attended(self.self_attn, self.norm1(tgt), None, *own), tgt, self.dropout1, self.norm2)
+            x, tgt = add_norm(attended(self.multihead_attn, x, *others), tgt, self.dropout2, self.norm3)
+            return tgt + self.dropout3(self._fed_forward(x))
+        tgt, _ = add_norm(attended(self.self_attn, tgt, None, *own), tgt, self.dropout1, self.norm1)
+        tgt, _ = add_norm(attended(self.multihead_attn, tgt, *others), tgt, self.dropout2, self.norm2)
+        return add_norm(self._fed_forward(tgt), tgt, self.dropout3, self.norm3)[0]
+
     def _ff_block(self, x: Tensor) -> Tensor:
-        hidden = activated(self.linear1, self.activation, x)
-        return self.dropout3(self.linear2(self.dropout(hidden)))
+        return self.dropout3(self._fed_forward(x))
+
+    def _fed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(activated(self.linear1, self.activation, x)))
 
 
 @drop_in(torch.nn.TransformerEncoder)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import torch
 
-from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
-from nnzoo_fast.norms.rows import dtype_of, packed
+from nnzoo_fast import _extension, tables
+from nnzoo_fast.backends import Verdict, address, wants_gradients
+from nnzoo_fast.norms import parameters
+from nnzoo_fast.norms.parameters import dtype_of, packed
 from nnzoo_fast.ops.conv.outputs import memory_format_of
 
 LITTLE, LITTLE_TRAINING = 2**16, 2**18
-"""Values below which stock torch is done before our way to a kernel is."""
+"""Values from which a kernel is faster, where no table of this CPU says."""
 
 
 class Shape(NamedTuple):
@@ -44,27 +45,30 @@ def empty_like(input: torch.Tensor) -> torch.Tensor:
     return torch.empty(input.shape, dtype=input.dtype, device=input.device, memory_format=memory_format_of(input))
 
 
-def statistics_like(input: torch.Tensor, *size: int) -> torch.Tensor:
-    """Memory for numbers in the dtype that sums have."""
-    return input.new_empty(size, dtype=torch.float64 if input.dtype == torch.float64 else torch.float32)
+def supports(input: torch.Tensor, *tensors: torch.Tensor | None) -> Verdict:
+    return parameters.supports("channel_norm_forward", input, *tensors)
 
 
-def supports(input: torch.Tensor, *parameters: torch.Tensor | None) -> Verdict:
-    given = [parameter.dtype for parameter in parameters if parameter is not None]
-    mixed = input.dtype == torch.bfloat16 and all(dtype == torch.float32 for dtype in given)
-    if not mixed and any(dtype != input.dtype for dtype in given):
-        return False, f"parameters of {given[0]} for an input of {input.dtype}"
-    return cpu_supports(input, "channel_norm_forward")
+def kind_of(what: str, input: torch.Tensor, *tensors: torch.Tensor | None) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its values; `what` is normalised together."""
+    layout = "planes" if input.dim() > 2 and input.is_contiguous() else "adjacent channels"
+    return f"{tables.DTYPE_NAMES[input.dtype]} {what} {layout} {tables.way(input, *tensors)}", math.prod(input.shape)
 
 
-def pays(input: torch.Tensor, *parameters: torch.Tensor | None) -> Verdict:
-    """For sets that are single planes, or planes far apart: adjacent planes stock torch visits once too."""
-    least = LITTLE_TRAINING if wants_gradients(input, *parameters) else LITTLE
-    if input.numel() < least:
-        return False, f"less than {least} values: done before our way to a kernel is"
-    if input.dim() == 2 or not input.is_contiguous():
-        return False, "adjacent channels: stock torch sweeps as often, and is as fast"
-    return True, "a set's planes are read from memory once and written once"
+def pays(operation: str, what: str, input: torch.Tensor, *tensors: torch.Tensor | None) -> Verdict:
+    if input.dtype not in tables.DTYPE_NAMES:
+        return False, f"no kernel for {input.dtype}"
+    kind, values = kind_of(what, input, *tensors)
+    least = LITTLE_TRAINING if wants_gradients(input, *tensors) else LITTLE
+    if what == "running":
+        rule = False, "running statistics: stock torch needs a single sweep too"
+    elif what == "groups":
+        rule = False, "several channels a group: stock torch visits a group once too"
+    elif "planes" not in kind:
+        rule = False, "adjacent channels: stock torch sweeps as often, and is as fast"
+    else:
+        rule = True, "a set's planes are read from memory once and written once"
+    return parameters.pays(operation, kind, values, least, rule)
 
 
 def check_channels(name: str, input: torch.Tensor, **tensors: torch.Tensor | None) -> None:
@@ -72,25 +76,16 @@ def check_channels(name: str, input: torch.Tensor, **tensors: torch.Tensor | Non
     if input.dim() < 2:
         raise RuntimeError(f"{name}: input is {list(input.shape)}, expected [N, C, *]")
     for key, tensor in tensors.items():
-        if tensor is None:
-            continue
-        if tensor.dim() != 1 or tensor.shape[0] != input.shape[1]:
+        if tensor is not None and (tensor.dim() != 1 or tensor.shape[0] != input.shape[1]):
             raise RuntimeError(f"{name}: {key} is {list(tensor.shape)}, expected [{input.shape[1]}], input's channels")
-        if tensor.device != input.device:
-            raise RuntimeError(f"{name}: {key} is on {tensor.device}, expected input's {input.device}")
+    parameters.check_device(name, input, **tensors)
 
 
-def forward(input, weight, bias, output, mean, rstd, variance, shape: Shape, eps: float, given: bool) -> None:
-    """Fills output and, unless they are `given`, mean, rstd and, if it is there, variance [sets]."""
+def forward(input, weight, bias, outputs, shape: Shape, eps: float, given: bool) -> None:
+    """Fills `outputs`: output and, unless they are `given`, mean, rstd and, if it is there, variance [sets]."""
     input, weight, bias = input.contiguous(memory_format=memory_format_of(input)), packed(weight), packed(bias)
     _extension._C.channel_norm_forward(
-        input.data_ptr(),
-        address(weight),
-        address(bias),
-        output.data_ptr(),
-        mean.data_ptr(),
-        rstd.data_ptr(),
-        address(variance),
+        *map(address, (input, weight, bias, *outputs)),
         shape,
         eps,
         given,
@@ -104,25 +99,16 @@ def backward(grads, input, weight, bias, mean, rstd, shape: Shape, given: bool, 
     """The gradients of input, weight and bias, None where they aren't needed; grads: of output, mean and variance."""
     layout = memory_format_of(input)
     input, weight = input.contiguous(memory_format=layout), packed(weight)
-    grad, grad_mean, grad_variance = grads[0].contiguous(memory_format=layout), *map(packed, grads[1:])
+    grads = grads[0].contiguous(memory_format=layout), *map(packed, grads[1:])
     dtype = dtype_of(input, weight, bias)
     grad_input = torch.empty_like(input, memory_format=layout) if needs[0] else None
-    grad_weight, grad_bias = (grad.new_empty(shape.channels, dtype=dtype) if needed else None for needed in needs[1:3])
+    found = [input.new_empty(shape.channels, dtype=dtype) if needed else None for needed in needs[1:3]]
     _extension._C.channel_norm_backward(
-        grad.data_ptr(),
-        address(grad_mean),
-        address(grad_variance),
-        input.data_ptr(),
-        address(weight if needs[0] else None),
-        mean.data_ptr(),
-        rstd.data_ptr(),
-        address(grad_input),
-        address(grad_weight),
-        address(grad_bias),
+        *map(address, (*grads, input, weight if needs[0] else None, mean, rstd, grad_input, *found)),
         shape,
         given,
-        _extension.DTYPE_CODES[grad.dtype],
+        _extension.DTYPE_CODES[input.dtype],
         _extension.DTYPE_CODES[dtype],
         torch.get_num_threads(),
     )
-    return grad_input, grad_weight, grad_bias
+    return grad_input, *found

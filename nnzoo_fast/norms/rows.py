@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import torch
 
-from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
+from nnzoo_fast import _extension, tables
+from nnzoo_fast.backends import Verdict, address, wants_gradients
+from nnzoo_fast.norms import parameters
+from nnzoo_fast.norms.parameters import dtype_of, packed
 
 LITTLE, LITTLE_TRAINING = 2**17, 2**19
-"""Values below which stock torch is done before our way to a kernel is."""
+"""Values from which a kernel is faster, where no table of this CPU says."""
 
 
 def matrix_of(input: torch.Tensor, normalized_shape: Sequence[int]) -> tuple[int, int]:
@@ -21,45 +23,43 @@ def matrix_of(input: torch.Tensor, normalized_shape: Sequence[int]) -> tuple[int
 
 
 def statistics_like(input: torch.Tensor, normalized_shape: Sequence[int]) -> torch.Tensor:
-    """Memory for a number per row, in the dtype that sums have."""
-    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
-    return input.new_empty(input.shape[: input.dim() - len(normalized_shape)], dtype=dtype)
+    """Memory for a number per row."""
+    return parameters.sums_like(input, *input.shape[: input.dim() - len(normalized_shape)])
 
 
-def supports(input: torch.Tensor, *parameters: torch.Tensor | None) -> Verdict:
-    given = [parameter.dtype for parameter in parameters if parameter is not None]
-    mixed = input.dtype == torch.bfloat16 and all(dtype == torch.float32 for dtype in given)
-    if not mixed and any(dtype != input.dtype for dtype in given):
-        return False, f"parameters of {given[0]} for an input of {input.dtype}"
-    return cpu_supports(input, "row_norm_forward")
+def supports(input: torch.Tensor, *tensors: torch.Tensor | None) -> Verdict:
+    return parameters.supports("row_norm_forward", input, *tensors)
 
 
-def pays(input: torch.Tensor, *parameters: torch.Tensor | None) -> Verdict:
-    least = LITTLE_TRAINING if wants_gradients(input, *parameters) else LITTLE
-    if input.numel() < least:
-        return False, f"less than {least} values: done before our way to a kernel is"
-    return True, "a row's statistics and results in one visit"
+def kind_of(input: torch.Tensor, *tensors: torch.Tensor | None) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its values."""
+    return f"{tables.DTYPE_NAMES[input.dtype]} {tables.way(input, *tensors)}", math.prod(input.shape)
 
 
-def check(name: str, input, normalized_shape, **parameters) -> None:
-    """Raises what torch raises for shapes, dtypes and devices that don't fit together."""
+def pays(operation: str, input: torch.Tensor, *tensors: torch.Tensor | None) -> Verdict:
+    if input.dtype not in tables.DTYPE_NAMES:
+        return False, f"no kernel for {input.dtype}"
+    least = LITTLE_TRAINING if wants_gradients(input, *tensors) else LITTLE
+    rule = True, "a row's statistics and results in one visit"
+    return parameters.pays(operation, *kind_of(input, *tensors), least, rule)
+
+
+def check(name: str, input, normalized_shape, **tensors) -> None:
+    """Raises what torch raises for shapes and devices that don't fit together."""
     shape, count = list(normalized_shape), len(normalized_shape)
     if count == 0:
         raise RuntimeError(f"{name}: normalized_shape is [], expected at least one size")
     if input.dim() < count or list(input.shape[-count:]) != shape:
         raise RuntimeError(f"{name}: input is {list(input.shape)}, expected [*, {', '.join(map(str, shape))}]")
-    for key, parameter in parameters.items():
-        if parameter is None:
-            continue
-        if list(parameter.shape) != shape:
-            raise RuntimeError(f"{name}: {key} is {list(parameter.shape)}, expected normalized_shape, {shape}")
-        if parameter.device != input.device:
-            raise RuntimeError(f"{name}: {key} is on {parameter.device}, expected input's {input.device}")
+    for key, tensor in tensors.items():
+        if tensor is not None and list(tensor.shape) != shape:
+            raise RuntimeError(f"{name}: {key} is {list(tensor.shape)}, expected normalized_shape, {shape}")
+    parameters.check_device(name, input, **tensors)
 
 
-def check_dtypes(name: str, input: torch.Tensor, **parameters: torch.Tensor | None) -> None:
+def check_dtypes(name: str, input: torch.Tensor, **tensors: torch.Tensor | None) -> None:
     """Parameters of a 16-bit input may be float32."""
-    given = {key: value.dtype for key, value in parameters.items() if value is not None}
+    given = {key: value.dtype for key, value in tensors.items() if value is not None}
     low = input.dtype in (torch.bfloat16, torch.float16)
     for key, dtype in given.items():
         if dtype != input.dtype and not (low and dtype == torch.float32):
@@ -68,19 +68,14 @@ def check_dtypes(name: str, input: torch.Tensor, **parameters: torch.Tensor | No
         raise RuntimeError(f"{name}: weight is {given['weight']} and bias {given['bias']}, expected one dtype")
 
 
-def forward(input, residual, weight, bias, output, sum, mean, rstd, size, eps, subtract_mean, p=0.0, seed=0) -> None:
-    """Fills output, and what there is of sum, mean and rstd; `size` is that of `matrix_of`."""
-    weight, bias = packed(weight), packed(bias)
+def forward(
+    input, residual, normalized_shape, weight, bias, eps, outputs, subtract_mean: bool, p: float = 0.0, seed: int = 0
+) -> None:
+    """Fills `outputs`: output, sum, mean and rstd, each but the first None if it isn't wanted."""
+    input, residual, weight, bias = packed(input), packed(residual), packed(weight), packed(bias)
     _extension._C.row_norm_forward(
-        input.data_ptr(),
-        address(residual),
-        address(weight),
-        address(bias),
-        output.data_ptr(),
-        address(sum),
-        address(mean),
-        address(rstd),
-        *size,
+        *map(address, (input, residual, weight, bias, *outputs)),
+        *matrix_of(input, normalized_shape),
         eps,
         subtract_mean,
         p,
@@ -91,30 +86,24 @@ def forward(input, residual, weight, bias, output, sum, mean, rstd, size, eps, s
     )
 
 
-def backward(grad, grad_sum, x, weight, mean, rstd, gradients, size, dtype, p=0.0, seed=0) -> None:
-    """Fills `gradients`: of x, of the input behind dropout, of weight and of bias, each None if it isn't wanted."""
-    weight, grad, grad_sum = packed(weight), packed(grad), packed(grad_sum)
+def backward(grad, grad_sum, x, normalized_shape, weight, bias, mean, rstd, needs, p: float = 0.0, seed: int = 0):
+    """The gradients of x, of the input behind dropout, of weight and of bias, None where they aren't needed.
+
+    x is what was normalised, and grad_sum what else came to it.
+    """
+    x, grad, grad_sum, weight = packed(x), packed(grad), packed(grad_sum), packed(weight)
+    dtype = dtype_of(x, weight, bias)
+    shapes = (x.shape, x.dtype), (x.shape, x.dtype), (normalized_shape, dtype), (normalized_shape, dtype)
+    found = [
+        x.new_empty(shape, dtype=kind) if needed else None for (shape, kind), needed in zip(shapes, needs, strict=True)
+    ]
     _extension._C.row_norm_backward(
-        grad.data_ptr(),
-        address(grad_sum),
-        x.data_ptr(),
-        address(weight),
-        address(mean),
-        rstd.data_ptr(),
-        *map(address, gradients),
-        *size,
+        *map(address, (grad, grad_sum, x, weight if needs[0] or needs[1] else None, mean, rstd, *found)),
+        *matrix_of(x, normalized_shape),
         p,
         seed,
-        _extension.DTYPE_CODES[grad.dtype],
+        _extension.DTYPE_CODES[x.dtype],
         _extension.DTYPE_CODES[dtype],
         torch.get_num_threads(),
     )
-
-
-def packed(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return tensor if tensor is None or tensor.is_contiguous() else tensor.contiguous()
-
-
-def dtype_of(input: torch.Tensor, *parameters: torch.Tensor | None) -> torch.dtype:
-    """The parameters' dtype."""
-    return next((parameter.dtype for parameter in parameters if parameter is not None), input.dtype)
+    return found

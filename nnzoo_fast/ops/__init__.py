@@ -7,6 +7,7 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 from nnzoo_fast import backends
 from nnzoo_fast.ops.adaptive_avg_pool import adaptive_avg_pool
 from nnzoo_fast.ops.adaptive_max_pool import adaptive_max_pool
+from nnzoo_fast.ops.add_norm import add_norm
 from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.avg_pool import avg_pool
 from nnzoo_fast.ops.batch_norm import batch_norm
@@ -47,6 +48,7 @@ from nnzoo_fast.ops.softmax import softmax
 __all__ = [
     "adaptive_avg_pool",
     "adaptive_max_pool",
+    "add_norm",
     "attention",
     "avg_pool",
     "batch_norm",

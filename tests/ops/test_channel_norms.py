@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 import nnzoo_fast
 from nnzoo_fast import _extension
+from nnzoo_fast.machine import last_level_cache
 from nnzoo_fast.ops.batch_norm import batch_norm, operation
 from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.instance_norm import instance_norm
@@ -127,12 +128,18 @@ def test_nothing_leaves_the_running_statistics(shape, backend):
     assert mean.eq(2).all() and variance.eq(3).all()
 
 
-@pytest.mark.parametrize("backend", [None, "torch", "reference"])
-def test_an_infinite_mean(backend):
-    x, mean = torch.randn(4, 3, 5), torch.zeros(3)
-    x[0, 0, 0] = -torch.inf
-    batch_norm(x, mean, torch.ones(3), training=True, backend=backend)
-    assert mean[0] == -torch.inf and mean[1:].isfinite().all()
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("backend", (*BACKENDS, "reference"))
+def test_an_infinite_mean(backend, layout):
+    """Infinite values of one sign leave it so, of both signs nothing; the variance is NaN, as in torch."""
+    x = torch.randn(4, 4, 70, 70).contiguous(memory_format=layout)
+    x[1, 0, 60, 3], x[2, 1, 0, 0], x[0, 1, 9, 9] = -torch.inf, torch.inf, -torch.inf
+    x[3, 2, 0, 0] = torch.nan
+    found, expected = ([torch.zeros(4), torch.ones(4)] for _ in range(2))
+    output = batch_norm(x, *found, training=True, backend=backend)
+    torch.testing.assert_close(output, F.batch_norm(x, *expected, training=True), equal_nan=True)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    assert found[0][0] == -torch.inf and found[0][1:3].isnan().all() and found[0][3].isfinite()
 
 
 def test_running_statistics_of_another_shape():
@@ -165,3 +172,19 @@ def test_gradients_of_the_statistics():
 
     assert torch.autograd.gradcheck(function, (x, weight))
     assert torch.autograd.gradgradcheck(function, (x, weight))
+
+
+@needs_kernels
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_a_call_larger_than_the_cache_gives_the_same_bits(layout):
+    """Its results go past the caches, those of each image alone don't."""
+    images = last_level_cache() // 2 // (2 * 4 * 64 * 32 * 32) + 2
+    x = torch.randn(images, 64, 32, 32).contiguous(memory_format=layout).requires_grad_()
+    grads = torch.randn_like(x)
+    output = group_norm(x, 16, backend="cpu")
+    (found,) = torch.autograd.grad(output, x, grads)
+    for place in (0, images // 2, images - 1):
+        one = x.detach()[place : place + 1].contiguous(memory_format=layout).requires_grad_()
+        alone = group_norm(one, 16, backend="cpu")
+        (grad,) = torch.autograd.grad(alone, one, grads[place : place + 1])
+        assert torch.equal(alone, output[place : place + 1]) and torch.equal(grad, found[place : place + 1])

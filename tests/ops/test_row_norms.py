@@ -1,6 +1,6 @@
 """What the matrix of samples can't say of `layer_norm` and `rms_norm`."""
 
-import math
+import functools
 
 import pytest
 import torch
@@ -8,10 +8,9 @@ import torch.nn.functional as F
 
 import nnzoo_fast
 from nnzoo_fast import _extension, nn
-from nnzoo_fast.norms import rows
+from nnzoo_fast.machine import last_level_cache
 from nnzoo_fast.ops.layer_norm import layer_norm, operation
 from nnzoo_fast.ops.rms_norm import rms_norm
-from nnzoo_fast.random import keep_mask
 from nnzoo_fast.spec import Error, allowed_error
 
 needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels aren't built")
@@ -98,26 +97,19 @@ def test_layers_keep_torchs_arguments():
 
 
 @needs_kernels
-@pytest.mark.parametrize("p", [0.0, 0.3])
-@pytest.mark.parametrize("subtract_mean", [True, False])
-def test_the_kernel_adds_a_residual_behind_dropout(p, subtract_mean):
-    """Both results, and the gradients of all that they come from; the mask is that of `random.keep_mask`."""
-    generator = torch.Generator().manual_seed(0)
-    shape, seed = (70, 37), 5
-    input, residual, grad, grad_sum = (torch.randn(shape, generator=generator).double() for _ in range(4))
-    weight = torch.randn(37, generator=generator).double()
-    output, sum, grad_x, grad_input = (torch.full_like(input, math.nan) for _ in range(4))
-    mean, rstd, grad_weight = (torch.full((size,), math.nan, dtype=torch.float64) for size in (70, 70, 37))
-    mean = mean if subtract_mean else None
-    rows.forward(input, residual, weight, None, output, sum, mean, rstd, shape, 1e-5, subtract_mean, p, seed)
-    gradients = (grad_x, grad_input, grad_weight, None)
-    rows.backward(grad, grad_sum, sum, weight, mean, rstd, gradients, shape, torch.float64, p, seed)
-
-    leaves = [tensor.requires_grad_() for tensor in (residual, input, weight)]
-    kept = keep_mask(torch.tensor([seed]), torch.Size(shape), p)
-    expected_sum = residual + torch.where(kept, input / (1 - p), 0.0)
-    norm = F.layer_norm if subtract_mean else F.rms_norm
-    expected = norm(expected_sum, (37,), weight, eps=1e-5)
-    torch.testing.assert_close((output, sum), (expected.detach(), expected_sum.detach()))
-    truth = torch.autograd.grad((expected, expected_sum), leaves, (grad, grad_sum))
-    torch.testing.assert_close((grad_x, grad_input, grad_weight), truth)
+@pytest.mark.parametrize("dtype, columns", [(torch.float32, 1024), (torch.bfloat16, 1024), (torch.float32, 1021)])
+def test_a_call_larger_than_the_cache_gives_the_same_bits(dtype, columns):
+    """Its results go past the caches, if rows are whole lines; those of its halves don't."""
+    size = torch.finfo(dtype).bits // 8
+    rows = last_level_cache() // 2 // (2 * columns * size) // 2 * 2 + 64
+    input, weight = leaves(rows, columns, dtype=dtype)
+    results_of = functools.partial(results, functools.partial(layer_norm, backend="cpu"))
+    whole = results_of(input, weight)[:2]
+    with torch.no_grad():
+        cotangents = torch.ones(rows, columns, dtype=dtype).cumsum(0) / rows
+    for half, grads in zip(input.detach().chunk(2), cotangents.chunk(2), strict=True):
+        half = half.clone().requires_grad_()
+        output = layer_norm(half, (columns,), weight, backend="cpu")
+        first = 0 if half[0].equal(input[0]) else rows // 2
+        found = output, *torch.autograd.grad(output, half, grads)
+        assert all(torch.equal(mine, of[first : first + rows // 2]) for mine, of in zip(found, whole, strict=True))

@@ -1,4 +1,5 @@
 #include "common/parameters.h"
+#include "common/stream.h"
 #include "ops/channel_norm/channel_sets.h"
 
 namespace nnzoo {
@@ -16,7 +17,7 @@ struct Coefficients {
   T of_deviation, constant;
 };
 
-template <class S>
+template <class S, bool past>
 struct Backward {
   using T = Compute<S>;
   const ChannelNormBackward& args;
@@ -65,14 +66,15 @@ struct Backward {
     GradSums sums{0, 0};
     for (std::int64_t begin = 0; begin < sets.shape.S; begin += moments_chunk) {
       const std::int64_t left = sets.shape.S - begin, from = at + begin;
-      Vec<T> alone = Vec<T>::zero();
-      const T product = vector_sum<T>(left < moments_chunk ? left : moments_chunk, [&](std::int64_t i, int count) {
-        const Vec<T> g = load_lanes<T>(grad + from + i, count);
-        alone += g;
-        return g * (load_lanes<T>(input + from + i, count) - center);
-      });
-      sums.alone += reduce_add(alone);
-      sums.with_deviation += product;
+      T found[2];
+      vector_sums<T, 2>(left < moments_chunk ? left : moments_chunk, found,
+                        [&](std::int64_t i, int count, Vec<T>* sum) {
+                          const Vec<T> g = load_lanes<T>(grad + from + i, count);
+                          sum[0] += g;
+                          sum[1] = fma(g, load_lanes<T>(input + from + i, count) - center, sum[1]);
+                        });
+      sums.alone += found[0];
+      sums.with_deviation += found[1];
     }
     return sums;
   }
@@ -82,23 +84,28 @@ struct Backward {
     const Vec<T> center = Vec<T>::set(mean(set)), constant = Vec<T>::set(k.constant);
     const Vec<T> of_grad = Vec<T>::set(rstd(set) * weight[sets.channel(set, p)]);
     const Vec<T> of_deviation = Vec<T>::set(k.of_deviation);
+    const std::int64_t ahead = at + sets.to_next();
     if (args.given) {
-      return for_each_vector<T>(sets.shape.S, [&](std::int64_t i, int count) {
-        store_lanes(load_lanes<T>(grad + at + i, count) * of_grad, grad_input + at + i, count);
+      for_each_vector<T>(sets.shape.S, [&](std::int64_t i, int count) {
+        store_result<past>(load_lanes<T>(grad + at + i, count) * of_grad, grad_input + at + i, count);
       });
+      return past ? stream_fence() : void();
     }
     for_each_vector<T>(sets.shape.S, [&](std::int64_t i, int count) {
+      prefetch_to_level2(input + ahead + i);
+      prefetch_to_level2(grad + ahead + i);
       const Vec<T> deviation = load_lanes<T>(input + at + i, count) - center;
       const Vec<T> rest = fma(deviation, of_deviation, constant);
-      store_lanes(fma(load_lanes<T>(grad + at + i, count), of_grad, rest), grad_input + at + i, count);
+      store_result<past>(fma(load_lanes<T>(grad + at + i, count), of_grad, rest), grad_input + at + i, count);
     });
+    if (past) stream_fence();
   }
 
   void planes(Scratch& scratch) const {
     GradSums* const sums = scratch.take<GradSums>(sets.count * sets.planes);  // [N, C]
     Coefficients<T>* const found = scratch.take<Coefficients<T>>(sets.count);
     sets.visit(
-        args.threads,
+        args.threads, sets.planes,
         [&](std::int64_t set, std::int64_t p) {
           const std::int64_t plane = sets.plane(set, p);
           if (wants_sums()) sums[plane] = plane_sums(plane * sets.shape.S, mean(set));
@@ -188,13 +195,14 @@ struct Backward {
         for_each_vector<T>(C, [&](std::int64_t j, int count) {
           const std::int64_t at = image * C + j, here = row * C + j;
           const Vec<T> g = load_lanes<T>(grad + here, count), slope = load_lanes<T>(of_grad + at, count);
-          if (args.given) return store_lanes(g * slope, grad_input + here, count);
+          if (args.given) return store_result<past>(g * slope, grad_input + here, count);
           const Vec<T> deviation = load_lanes<T>(input + here, count) - load_lanes<T>(center + at, count);
           const Vec<T> rest =
               fma(deviation, load_lanes<T>(of_deviation + at, count), load_lanes<T>(constant + at, count));
-          store_lanes(fma(g, slope, rest), grad_input + here, count);
+          store_result<past>(fma(g, slope, rest), grad_input + here, count);
         });
       }
+      if (past) stream_fence();
     });
   }
 };
@@ -205,18 +213,19 @@ void channel_norm_backward(const ChannelNormBackward& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
     using T = Compute<S>;
-    Scratch scratch;
-    const Backward<S> backward{args,
-                               Sets(args.shape),
-                               parameters<T>(args.weight, args.parameter_dtype, args.shape.C, T(1), scratch),
-                               static_cast<const S*>(args.grad_output),
-                               static_cast<const S*>(args.input),
-                               static_cast<S*>(args.grad_input)};
-    if (args.shape.channels_last) {
-      backward.rows(scratch);
-    } else {
-      backward.planes(scratch);
-    }
+    const ChannelShape& shape = args.shape;
+    const std::int64_t size = sizeof(S), row = (shape.channels_last ? shape.C : shape.S) * size;
+    const auto run = [&](auto past) {
+      Scratch scratch;
+      const Backward<S, past.value> backward{args,
+                                             Sets(shape),
+                                             parameters<T>(args.weight, args.parameter_dtype, shape.C, T(1), scratch),
+                                             static_cast<const S*>(args.grad_output),
+                                             static_cast<const S*>(args.input),
+                                             static_cast<S*>(args.grad_input)};
+      shape.channels_last ? backward.rows(scratch) : backward.planes(scratch);
+    };
+    streams(args.grad_input, row, 3 * size * shape.N * shape.C * shape.S) ? run(Flag<true>()) : run(Flag<false>());
   });
 }
 

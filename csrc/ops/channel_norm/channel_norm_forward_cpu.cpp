@@ -1,11 +1,12 @@
 #include "common/parameters.h"
+#include "common/stream.h"
 #include "ops/channel_norm/channel_sets.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
 namespace {
 
-template <class S>
+template <class S, bool past>
 struct Forward {
   using T = Compute<S>;
   const ChannelNormForward& args;
@@ -28,54 +29,74 @@ struct Forward {
     const std::int64_t channel = sets.channel(set, p), at = sets.plane(set, p) * sets.shape.S;
     const Vec<T> center = Vec<T>::set(mean()[set]), scale = Vec<T>::set(rstd()[set] * weight[channel]);
     const Vec<T> shift = Vec<T>::set(bias[channel]);
+    const std::int64_t ahead = at + sets.to_next();
     for_each_vector<T>(sets.shape.S, [&](std::int64_t i, int count) {
-      store_lanes(fma(load_lanes<T>(input + at + i, count) - center, scale, shift), output + at + i, count);
+      prefetch_to_level2(input + ahead + i);
+      store_result<past>(fma(load_lanes<T>(input + at + i, count) - center, scale, shift), output + at + i, count);
     });
+    if (past) stream_fence();
   }
 
   void planes(Scratch& scratch) const {
-    Moments* const found = args.given ? nullptr : scratch.take<Moments>(sets.count * sets.planes);
+    const std::int64_t pieces = args.given ? 0 : sets.pieces();
+    Moments* const found = scratch.take<Moments>(sets.count * pieces);
     sets.visit(
-        args.threads,
+        args.threads, pieces,
         [&](std::int64_t set, std::int64_t p) {
-          if (found) {
-            found[set * sets.planes + p] = moments<T>(input + sets.plane(set, p) * sets.shape.S, sets.shape.S);
-          }
+          const Sets::Piece piece = sets.piece(set, p);
+          found[set * pieces + p] = moments<T>(input + piece.begin, piece.size);
         },
         [&](std::int64_t set) {
-          if (!found) return;
+          if (args.given) return;
           Moments all{0, 0, 0};
-          for (std::int64_t p = 0; p < sets.planes; ++p) all = merged(all, found[set * sets.planes + p]);
+          for (std::int64_t p = 0; p < pieces; ++p) all = merged(all, found[set * pieces + p]);
           keep(set, all);
         },
         [&](std::int64_t set, std::int64_t p) { write_plane(set, p); });
   }
 
-  // The moments [C] of the rows begin..end: means, then squares.
+  // The moments [C] of the rows begin..end: means, then squares. `sums` has room for 3 * C numbers.
   void column_moments(std::int64_t begin, std::int64_t end, std::int64_t block, double* found, T* sums) const {
     const std::int64_t C = sets.shape.C;
     T* const about = sums + 2 * C;
+    if (begin == end) {
+      for (std::int64_t c = 0; c < 2 * C; ++c) found[c] = 0;
+      return;
+    }
+    const std::int64_t few = end - begin < 4 ? end - begin : 4;
+    for (std::int64_t c = 0; c < C; ++c) {
+      T sum = 0;
+      for (std::int64_t row = begin; row < begin + few; ++row) sum += static_cast<T>(to_float(input[row * C + c]));
+      about[c] = usable_guess(sum / static_cast<T>(few));
+    }
+    if (add_deviations(begin, end, block, found, sums)) {
+      for (std::int64_t c = 0; c < C; ++c) about[c] = usable_guess(static_cast<T>(found[c]));
+      add_deviations(begin, end, block, found, sums);
+    }
+  }
+
+  // The moments [C] of the rows begin..end, from deviations from sums[2 * C + c]; whether that was too far off.
+  bool add_deviations(std::int64_t begin, std::int64_t end, std::int64_t block, double* found, T* sums) const {
+    const std::int64_t C = sets.shape.C;
+    const T* const about = sums + 2 * C;
     for (std::int64_t c = 0; c < 2 * C; ++c) found[c] = 0;
     for (std::int64_t first = begin; first < end; first += block) {
       const std::int64_t last = first + block < end ? first + block : end;
-      column_block<T, 1>(first, last, C, about, [&](std::int64_t row, std::int64_t j, int count, Vec<T>* sum) {
-        sum[0] += load_lanes<T>(input + row * C + j, count);
-      });
-      const T inverse = T(1) / static_cast<T>(last - first);
-      for (std::int64_t c = 0; c < C; ++c) about[c] *= inverse;
       column_block<T, 2>(first, last, C, sums, [&](std::int64_t row, std::int64_t j, int count, Vec<T>* sum) {
         const Vec<T> deviation = load_lanes<T>(input + row * C + j, count) - load_lanes<T>(about + j, count);
         sum[0] += deviation;
         sum[1] = fma(deviation, deviation, sum[1]);
       });
-      const double n = static_cast<double>(last - first), before = static_cast<double>(first - begin);
-      const double share = n / (before + n);
-      for (std::int64_t c = 0; c < C; ++c) {
-        const double missed = sums[c] / n, delta = about[c] + missed - found[c];
-        found[c] += delta * share;
-        found[C + c] += sums[C + c] - missed * missed * n + delta * delta * before * share;
-      }
+      for (std::int64_t c = 0; c < 2 * C; ++c) found[c] += sums[c];
     }
+    bool far = false;
+    for (std::int64_t c = 0; c < C; ++c) {
+      const Moments all = moments_of(static_cast<double>(end - begin), about[c], found[c], found[C + c]);
+      far = far || is_far(all, about[c]);
+      found[c] = all.mean;
+      found[C + c] = all.squares;
+    }
+    return far;
   }
 
   void rows(Scratch& scratch) const {
@@ -115,9 +136,10 @@ struct Forward {
           const std::int64_t at = image * C + j;
           const Vec<T> deviation = load_lanes<T>(input + row * C + j, count) - load_lanes<T>(center + at, count);
           const Vec<T> y = fma(deviation, load_lanes<T>(scale + at, count), load_lanes<T>(bias + j, count));
-          store_lanes(y, output + row * C + j, count);
+          store_result<past>(y, output + row * C + j, count);
         });
       }
+      if (past) stream_fence();
     });
   }
 };
@@ -128,18 +150,19 @@ void channel_norm_forward(const ChannelNormForward& args) {
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;
     using T = Compute<S>;
-    Scratch scratch;
-    const Forward<S> forward{args,
-                             Sets(args.shape),
-                             parameters<T>(args.weight, args.parameter_dtype, args.shape.C, T(1), scratch),
-                             parameters<T>(args.bias, args.parameter_dtype, args.shape.C, T(0), scratch),
-                             static_cast<const S*>(args.input),
-                             static_cast<S*>(args.output)};
-    if (args.shape.channels_last) {
-      forward.rows(scratch);
-    } else {
-      forward.planes(scratch);
-    }
+    const ChannelShape& shape = args.shape;
+    const std::int64_t size = sizeof(S), row = (shape.channels_last ? shape.C : shape.S) * size;
+    const auto run = [&](auto past) {
+      Scratch scratch;
+      const Forward<S, past.value> forward{args,
+                                           Sets(shape),
+                                           parameters<T>(args.weight, args.parameter_dtype, shape.C, T(1), scratch),
+                                           parameters<T>(args.bias, args.parameter_dtype, shape.C, T(0), scratch),
+                                           static_cast<const S*>(args.input),
+                                           static_cast<S*>(args.output)};
+      shape.channels_last ? forward.rows(scratch) : forward.planes(scratch);
+    };
+    streams(args.output, row, 2 * size * shape.N * shape.C * shape.S) ? run(Flag<true>()) : run(Flag<false>());
   });
 }
 

@@ -32,36 +32,52 @@ struct Sets {
     return shape.over_batch ? channel : image * shape.G + channel / planes;
   }
 
-  // Runs `sum(set, plane)` for all planes, `finish(set)` when a set's are done and then `write(set, plane)`. Enough
-  // sets go to the threads whole, so that `write` finds its planes in cache.
+  // From a plane of a set to the same one of the set visited next: fetched while results are written from cache, so
+  // that memory has something to do.
+  std::int64_t to_next() const { return shape.over_batch ? shape.S : values; }
+
+  // Values that lie side by side: a plane, or a chunk of a group, whose planes do so too.
+  struct Piece {
+    std::int64_t begin, size;
+  };
+  std::int64_t pieces() const { return shape.over_batch ? planes : (values + moments_chunk - 1) / moments_chunk; }
+  NNZOO_INLINE Piece piece(std::int64_t set, std::int64_t p) const {
+    if (shape.over_batch) return {plane(set, p) * shape.S, shape.S};
+    const std::int64_t first = p * moments_chunk, left = values - first;
+    return {set * values + first, left < moments_chunk ? left : moments_chunk};
+  }
+
+  // Runs `sum(set, p)` for p in 0..parts of each set, `finish(set)` when a set's are done and then `write(set, plane)`
+  // for all planes. Enough sets go to the threads whole, so that `write` finds its planes in cache.
   template <class Sum, class Finish, class Write>
-  void visit(int threads, const Sum& sum, const Finish& finish, const Write& write) const {
-    const std::int64_t grain = 1 + (1 << 14) / (values > 0 ? values : 1);
+  void visit(int threads, std::int64_t parts, const Sum& sum, const Finish& finish, const Write& write) const {
     if (count >= 4 * threads && !shape.two_sweeps) {
       return parallel_for(
           count, threads,
           [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t set = begin; set < end; ++set) {
-              for (std::int64_t p = 0; p < planes; ++p) sum(set, p);
+              for (std::int64_t p = 0; p < parts; ++p) sum(set, p);
               finish(set);
               for (std::int64_t p = 0; p < planes; ++p) write(set, p);
             }
           },
-          grain);
+          grain(values));
     }
-    const std::int64_t plane_grain = 1 + (1 << 14) / (shape.S > 0 ? shape.S : 1);
-    const auto each = [&](const auto& body) {
+    const auto each = [&](std::int64_t n, const auto& body) {
       parallel_for(
-          count * planes, threads,
+          count * n, threads,
           [&](std::int64_t begin, std::int64_t end) {
-            for (std::int64_t i = begin; i < end; ++i) body(i / planes, i % planes);
+            for (std::int64_t i = begin; i < end; ++i) body(i / n, i % n);
           },
-          plane_grain);
+          grain(values / (n > 0 ? n : 1)));
     };
-    each(sum);
+    each(parts, sum);
     for (std::int64_t set = 0; set < count; ++set) finish(set);
-    each(write);
+    each(planes, write);
   }
+
+  // Items of so many values below which a second thread isn't worth waking.
+  static std::int64_t grain(std::int64_t size) { return 1 + (1 << 14) / (size > 0 ? size : 1); }
 };
 
 // Channels-last: rows of C adjacent channels. Those of an image, or of the whole batch, are summed in parts whose

@@ -3,6 +3,7 @@
 #include "common/parameters.h"
 #include "common/random.h"
 #include "common/reduce.h"
+#include "common/stream.h"
 #include "ops/row_norm/row_norm.h"
 
 namespace nnzoo {
@@ -15,80 +16,120 @@ constexpr std::int64_t grain = 1 << 14;
 // up its share of the parameters' gradients, and the shares are added in order.
 constexpr std::int64_t most_blocks = 64, least_rows = 16;
 
-template <class S>
+// Rows that are walked side by side: what is read and written of weights and shares is theirs together. More of them
+// would not stay in the first-level cache between their two visits.
+constexpr int together = 2;
+
+template <class S, bool past>
 struct Rows {
   using T = Compute<S>;
   const RowNormBackward& args;
   const T* weight;
   Dropout dropout;
 
-  // Writes the gradients of row `row` and, given sums [2, N], adds its share of those of weight and bias.
-  NNZOO_INLINE void walk(std::int64_t row, T* sums) const {
+  NNZOO_INLINE Vec<T> center(std::int64_t row) const {
+    return Vec<T>::set(args.mean ? static_cast<const T*>(args.mean)[row] : T(0));
+  }
+  NNZOO_INLINE Vec<T> scale(std::int64_t row) const { return Vec<T>::set(static_cast<const T*>(args.rstd)[row]); }
+
+  // Writes the gradients of the rows begin..end and, unless it is null, adds their share of those of weight and bias
+  // to sums [2, N].
+  void walk(std::int64_t begin, std::int64_t end, T* sums) const {
+    std::int64_t row = begin;
+    if (sums) {
+      for (; row + together <= end; row += together) visit<together, true>(row, sums);
+      for (; row < end; ++row) visit<1, true>(row, sums);
+    } else {
+      for (; row + together <= end; row += together) visit<together, false>(row, sums);
+      for (; row < end; ++row) visit<1, false>(row, sums);
+    }
+    if (past) stream_fence();
+  }
+
+  template <int rows, bool adds>
+  NNZOO_INLINE void visit(std::int64_t first, T* sums) const {
+    const std::int64_t n = args.N;
+    const S* const grad = static_cast<const S*>(args.grad_output) + first * n;
+    const S* const x = static_cast<const S*>(args.x) + first * n;
+    T alone[rows] = {}, with_unit[rows] = {};
+    Vec<T> about[rows], by[rows];
+    for (int r = 0; r < rows; ++r) about[r] = center(first + r), by[r] = scale(first + r);
+    for (std::int64_t begin = 0; begin < n; begin += moments_chunk) {
+      T found[2 * rows];
+      const std::int64_t size = n - begin < moments_chunk ? n - begin : moments_chunk;
+      vector_sums<T, 2 * rows, 2>(size, found, [&](std::int64_t j, int count, Vec<T>* sum) {
+        const std::int64_t i = begin + j;
+        const Vec<T> w = load_lanes<T>(weight + i, count);
+        Vec<T> of_weight = Vec<T>::zero(), of_bias = of_weight;
+        if constexpr (adds) {
+          of_weight = load_lanes<T>(sums + i, count);
+          of_bias = load_lanes<T>(sums + n + i, count);
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; ++r) {
+          const Vec<T> g = load_lanes<T>(grad + r * n + i, count);
+          const Vec<T> unit = (load_lanes<T>(x + r * n + i, count) - about[r]) * by[r];
+          const Vec<T> h = g * w;
+          sum[2 * r] += h;
+          sum[2 * r + 1] = fma(h, unit, sum[2 * r + 1]);
+          if constexpr (adds) {
+            of_weight = fma(g, unit, of_weight);
+            of_bias += g;
+          }
+        }
+        if constexpr (adds) {
+          store_lanes(of_weight, sums + i, count);
+          store_lanes(of_bias, sums + n + i, count);
+        }
+      });
+      for (int r = 0; r < rows; ++r) {
+        alone[r] += found[2 * r];
+        with_unit[r] += found[2 * r + 1];
+      }
+    }
+    if (!args.grad_x && !args.grad_input) return;
+    for (int r = 0; r < rows; ++r) write(first + r, args.mean ? alone[r] / T(n) : T(0), with_unit[r] / T(n));
+  }
+
+  NNZOO_INLINE void write(std::int64_t row, T alone, T with_unit) const {
     const std::int64_t n = args.N, at = row * n;
     const S* const grad = static_cast<const S*>(args.grad_output) + at;
     const S* const x = static_cast<const S*>(args.x) + at;
-    const T rstd = static_cast<const T*>(args.rstd)[row];
-    const Vec<T> center = Vec<T>::set(args.mean ? static_cast<const T*>(args.mean)[row] : T(0));
-    const Vec<T> scale = Vec<T>::set(rstd);
-    T with_unit = 0, alone = 0;
-    if (args.grad_x || args.grad_input) {
-      for (std::int64_t begin = 0; begin < n; begin += moments_chunk) {
-        const std::int64_t size = n - begin < moments_chunk ? n - begin : moments_chunk;
-        Vec<T> plain = Vec<T>::zero();
-        with_unit += vector_sum<T>(size, [&](std::int64_t j, int count) {
-          const std::int64_t i = begin + j;
-          const Vec<T> g = load_lanes<T>(grad + i, count);
-          const Vec<T> unit = (load_lanes<T>(x + i, count) - center) * scale;
-          if (sums) add(sums, i, count, g, unit);
-          const Vec<T> h = g * load_lanes<T>(weight + i, count);
-          plain += h;  // lanes beyond `count` are 0
-          return h * unit;
-        });
-        alone += reduce_add(plain);
-      }
-    } else if (sums) {
-      for_each_vector<T>(n, [&](std::int64_t i, int count) {
-        add(sums, i, count, load_lanes<T>(grad + i, count), (load_lanes<T>(x + i, count) - center) * scale);
-      });
-    }
-    if (!args.grad_x && !args.grad_input) return;
-    const Vec<T> mean_with_unit = Vec<T>::set(with_unit / T(n));
-    const Vec<T> mean_alone = Vec<T>::set(args.mean ? alone / T(n) : T(0));
+    const Vec<T> about = center(row), by = scale(row);
+    const Vec<T> mean_alone = Vec<T>::set(alone), mean_with_unit = Vec<T>::set(with_unit);
     for_each_vector<T>(n, [&](std::int64_t i, int count) {
-      const Vec<T> unit = (load_lanes<T>(x + i, count) - center) * scale;
+      // The rows walked next: of rows that are read side by side, not all begin where the one before ended.
+      prefetch_to_level2(x + together * n + i);
+      prefetch_to_level2(grad + together * n + i);
+      const Vec<T> unit = (load_lanes<T>(x + i, count) - about) * by;
       const Vec<T> h = load_lanes<T>(grad + i, count) * load_lanes<T>(weight + i, count);
-      Vec<T> result = scale * fnma(unit, mean_with_unit, h - mean_alone);
+      Vec<T> result = by * fnma(unit, mean_with_unit, h - mean_alone);
       if (args.grad_sum) result += load_lanes<T>(static_cast<const S*>(args.grad_sum) + at + i, count);
-      if (args.grad_x) store_lanes(result, static_cast<S*>(args.grad_x) + at + i, count);
+      if (args.grad_x) store_result<past>(result, static_cast<S*>(args.grad_x) + at + i, count);
       if (args.grad_input) {
         if (args.probability > 0) {
           const Vec<T> factor = dropout.template factors<T>(static_cast<std::uint64_t>(at + i));
           result = select(factor == Vec<T>::zero(), Vec<T>::zero(), result * factor);
         }
-        store_lanes(result, static_cast<S*>(args.grad_input) + at + i, count);
+        store_result<past>(result, static_cast<S*>(args.grad_input) + at + i, count);
       }
     });
   }
-
-  NNZOO_INLINE void add(T* sums, std::int64_t i, int count, Vec<T> g, Vec<T> unit) const {
-    store_lanes(fma(g, unit, load_lanes<T>(sums + i, count)), sums + i, count);
-    store_lanes(load_lanes<T>(sums + args.N + i, count) + g, sums + args.N + i, count);
-  }
 };
 
-template <class S>
+template <class S, bool past>
 void run(const RowNormBackward& args) {
   using T = Compute<S>;
   Scratch scratch;
   const std::int64_t M = args.M, N = args.N;
   const T* const weight = parameters<T>(args.weight, args.parameter_dtype, N, T(1), scratch);
-  const Rows<S> rows{args, weight, Dropout(args.probability, static_cast<std::uint64_t>(args.seed))};
+  const Rows<S, past> rows{args, weight, Dropout(args.probability, static_cast<std::uint64_t>(args.seed))};
   const bool wants_sums = args.grad_weight || args.grad_bias;
   if (!wants_sums) {
     const auto walk = [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) rows.walk(row, nullptr);
+      rows.walk(begin * together, end * together < M ? end * together : M, nullptr);
     };
-    return parallel_for(M, args.threads, walk, 1 + grain / (N > 0 ? N : 1));
+    return parallel_for((M + together - 1) / together, args.threads, walk, 1 + grain / (1 + together * N));
   }
   std::int64_t blocks = M / least_rows < most_blocks ? M / least_rows : most_blocks;
   if (blocks < 1) blocks = 1;
@@ -98,7 +139,7 @@ void run(const RowNormBackward& args) {
       T* const sums = shares + block * 2 * N;
       for (std::int64_t i = 0; i < 2 * N; ++i) sums[i] = 0;
       const Range range = split_range(M, static_cast<int>(block), static_cast<int>(blocks));
-      for (std::int64_t row = range.begin; row < range.end; ++row) rows.walk(row, sums);
+      rows.walk(range.begin, range.end, sums);
     }
   };
   parallel_for(blocks, args.threads, walk, 1 + grain / (1 + M * N / blocks));
@@ -111,7 +152,15 @@ void run(const RowNormBackward& args) {
 }  // namespace
 
 void row_norm_backward(const RowNormBackward& args) {
-  dispatch_dtype(args.dtype, [&](auto tag) { run<typename decltype(tag)::Type>(args); });
+  dispatch_dtype(args.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::Type;
+    const std::int64_t row = args.N * static_cast<std::int64_t>(sizeof(S));
+    const std::int64_t tensors = 2 + (args.grad_sum ? 1 : 0) + (args.grad_x ? 1 : 0) + (args.grad_input ? 1 : 0);
+    // An absent one is aligned.
+    const bool past =
+        streams(args.grad_x, row, tensors * args.M * row) && streams(args.grad_input, row, tensors * args.M * row);
+    past ? run<S, true>(args) : run<S, false>(args);
+  });
 }
 
 }  // namespace NNZOO_ISA

@@ -2,6 +2,7 @@
 #include "common/parallel.h"
 #include "common/parameters.h"
 #include "common/random.h"
+#include "common/stream.h"
 #include "ops/row_norm/row_norm.h"
 
 namespace nnzoo {
@@ -42,7 +43,7 @@ NNZOO_INLINE RowStatistics<T> row_statistics(const S* x, std::int64_t n, double 
   return {T(0), T(inverse_root(double(squares) / double(n) + eps))};
 }
 
-template <class S>
+template <class S, bool past>
 void run(const RowNormForward& args) {
   using T = Compute<S>;
   Scratch scratch;
@@ -70,9 +71,10 @@ void run(const RowNormForward& args) {
           for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
             const Vec<T> unit = (load_lanes<T>(x + i, lanes) - center) * scale;
             const Vec<T> y = fma(unit, load_lanes<T>(weight + i, lanes), load_lanes<T>(bias + i, lanes));
-            store_lanes(y, output + i, lanes);
+            store_result<past>(y, output + i, lanes);
           });
         }
+        if (past) stream_fence();
       },
       1 + grain / (n > 0 ? n : 1));
 }
@@ -80,7 +82,11 @@ void run(const RowNormForward& args) {
 }  // namespace
 
 void row_norm_forward(const RowNormForward& args) {
-  dispatch_dtype(args.dtype, [&](auto tag) { run<typename decltype(tag)::Type>(args); });
+  dispatch_dtype(args.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::Type;
+    const std::int64_t row = args.N * static_cast<std::int64_t>(sizeof(S)), tensors = args.residual ? 4 : 2;
+    streams(args.output, row, tensors * args.M * row) ? run<S, true>(args) : run<S, false>(args);
+  });
 }
 
 }  // namespace NNZOO_ISA

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from nnzoo_fast.backends import Backend, only_on_request
 from nnzoo_fast.front_door import STOCK, check_tensors, route
 from nnzoo_fast.norms import channels
+from nnzoo_fast.norms.parameters import sums_like
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.batch_norm import cpu
 from nnzoo_fast.ops.batch_norm.reference import reference, statistics
@@ -44,7 +45,7 @@ def batch_norm(
 
     Raises:
         TypeError: `input` is no tensor.
-        ValueError: a single value per channel in training.
+        ValueError: a single value per channel in training; an `eps` that isn't positive.
         RuntimeError: shapes, dtypes or devices that don't fit together, no statistics outside of training.
         BackendError: `backend` can't run this call.
 
@@ -53,7 +54,7 @@ def batch_norm(
     check_tensors("batch_norm", input=input)
     call = (input, weight, bias, running_mean, running_var, training, eps)
     tensors = [tensor for tensor in call[:5] if tensor is not None]
-    if operation.goes_to_stock(call, backend) or route(tensors) is STOCK:
+    if operation.goes_to_stock(call, backend) or route(tensors) is STOCK or _is_a_vector_of_nothing(input):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return operation(*call, backend=backend)[0]
@@ -69,6 +70,11 @@ def batch_norm(
         update(running_mean, mean, momentum)
         update(running_var, variance, momentum)
     return output
+
+
+def _is_a_vector_of_nothing(input: torch.Tensor) -> bool:
+    """What torch takes, although it has no channels."""
+    return input.dim() < 2 and input.numel() == 0
 
 
 @torch.no_grad()
@@ -92,6 +98,8 @@ def check(input, weight, bias, running_mean, running_var, use_input_stats, eps):
     channels.check_channels("batch_norm", input, **given)
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("batch_norm: running_mean and running_var are None, expected [C] outside of training")
+    if eps < 0 or (use_input_stats and eps == 0):
+        raise ValueError(f"batch_norm: eps is {eps}, expected a positive number{'' if use_input_stats else ' or 0'}")
     if use_input_stats and input.numel() == input.shape[1] and input.numel() > 0:
         raise ValueError(
             f"batch_norm: input is {list(input.shape)}, expected more than 1 value per channel in training"
@@ -100,7 +108,7 @@ def check(input, weight, bias, running_mean, running_var, use_input_stats, eps):
 
 def allocate(input, weight, bias, running_mean, running_var, use_input_stats, eps, training):
     size = input.shape[1] if use_input_stats else 0
-    mean, variance, rstd = (channels.statistics_like(input, size) for _ in range(3))
+    mean, variance, rstd = (sums_like(input, size) for _ in range(3))
     return channels.empty_like(input), mean, variance, rstd if training and use_input_stats else None
 
 

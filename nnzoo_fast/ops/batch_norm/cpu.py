@@ -12,10 +12,12 @@ def supports(input, weight, bias, running_mean, running_var, use_input_stats, ep
     return channels.supports(input, weight, bias)
 
 
+def kind_of(input, weight, bias, running_mean, running_var, use_input_stats, eps) -> tuple[str, int]:
+    return channels.kind_of("batch" if use_input_stats else "running", input, weight, bias)
+
+
 def pays(input, weight, bias, running_mean, running_var, use_input_stats, eps) -> Verdict:
-    if not use_input_stats:
-        return False, "running statistics: stock torch needs a single sweep too"
-    return channels.pays(input, weight, bias)
+    return channels.pays("batch_norm", "batch" if use_input_stats else "running", input, weight, bias)
 
 
 def forward(
@@ -28,10 +30,10 @@ def forward(
     shape = channels.shape_of(input, input.shape[1], True, two_sweeps)
     if use_input_stats:
         rstd = torch.empty_like(mean) if kept is None else kept
-        channels.forward(input, weight, bias, output, mean, rstd, variance, shape, eps, False)
+        channels.forward(input, weight, bias, (output, mean, rstd, variance), shape, eps, False)
     else:
         mean, rstd = given(input, running_mean, running_var, eps)
-        channels.forward(input, weight, bias, output, mean, rstd, None, shape, eps, True)
+        channels.forward(input, weight, bias, (output, mean, rstd, None), shape, eps, True)
     return outputs
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from nnzoo_fast.backends import Backend, only_on_request, wants_gradients
 from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.norms import channels
+from nnzoo_fast.norms.parameters import sums_like
 from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.group_norm import cpu
 from nnzoo_fast.ops.group_norm.reference import reference
@@ -68,7 +69,7 @@ def check(input, num_groups, weight, bias, eps):
 
 def allocate(input, num_groups, weight, bias, eps, training):
     sets = (input.shape[0], num_groups)
-    mean, rstd = (channels.statistics_like(input, *sets) if training else None for _ in range(2))
+    mean, rstd = (sums_like(input, *sets) if training else None for _ in range(2))
     return channels.empty_like(input), mean, rstd
 
 

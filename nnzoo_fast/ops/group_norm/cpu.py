@@ -2,16 +2,23 @@
 
 from nnzoo_fast.backends import Verdict
 from nnzoo_fast.norms import channels
+from nnzoo_fast.norms.parameters import sums_like
 
 
 def supports(input, num_groups, weight, bias, eps) -> Verdict:
     return channels.supports(input, weight, bias)
 
 
+def kind_of(input, num_groups, weight, bias, eps) -> tuple[str, int]:
+    return channels.kind_of(together(input, num_groups), input, weight, bias)
+
+
 def pays(input, num_groups, weight, bias, eps) -> Verdict:
-    if num_groups != input.shape[1]:
-        return False, "several channels a group: stock torch visits a group once too"
-    return channels.pays(input, weight, bias)
+    return channels.pays("group_norm", together(input, num_groups), input, weight, bias)
+
+
+def together(input, num_groups: int) -> str:
+    return "one by one" if num_groups == input.shape[1] else "groups"
 
 
 def forward(input, num_groups, weight, bias, eps, training, two_sweeps: bool = False) -> tuple:
@@ -20,8 +27,8 @@ def forward(input, num_groups, weight, bias, eps, training, two_sweeps: bool = F
     outputs = output, mean, rstd = allocate(input, num_groups, weight, bias, eps, training)
     shape = channels.shape_of(input, num_groups, False, two_sweeps)
     if mean is None:
-        mean, rstd = (channels.statistics_like(input, shape.sets) for _ in range(2))
-    channels.forward(input, weight, bias, output, mean, rstd, None, shape, eps, False)
+        mean, rstd = (sums_like(input, shape.sets) for _ in range(2))
+    channels.forward(input, weight, bias, (output, mean, rstd, None), shape, eps, False)
     return outputs
 
 

@@ -1,0 +1,9 @@
+"""The calls of `rms_norm` that `nnzoo-fast tune` measures."""
+
+from nnzoo_fast.norms.sweep import ROWS
+from nnzoo_fast.ops.rms_norm.cpu import kind_of
+from nnzoo_fast.ops.rms_norm.spec import shaped
+
+__all__ = ["SWEEP", "kind_of"]
+
+SWEEP = [shaped((rows,), (columns,)) for rows, columns in ROWS]
