@@ -83,13 +83,10 @@ def _adopted(stock: type, ours: type) -> type:
 
 
 class _Linear(torch.nn.Module):
-    """PyTorch Geometric's `Linear`, which `nnzoo_fast.nn`'s layers ask for `activated` too."""
+    """PyTorch Geometric's `Linear`."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return ops.linear(x, self.weight, self.bias)
-
-    def activated(self, x: torch.Tensor, activation: str, residual: torch.Tensor | None = None) -> torch.Tensor:
-        return ops.linear(x, self.weight, self.bias, activation, residual)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}"

@@ -33,7 +33,13 @@ CASES = {
     "ResNet": (lambda: models.ResNet(7, 1, channels=(8, 12, 16, 20)), lambda: (normal(2, 1, 40, 33),)),
     "CharLSTM": (lambda: models.CharLSTM(17, 9, 14, num_layers=2), lambda: (integers(17, 3, 11),)),
     "GPT": (lambda: models.GPT(23, 16, 24, 2, 3, dropout=0.0), lambda: (integers(23, 2, 13),)),
+    "FCN": (lambda: models.FCN(5, 3, (6, 7)), lambda: (normal(2, 3, 17, 14),)),
+    "UNet": (lambda: models.UNet(5, 3, (4, 6, 8)), lambda: (normal(2, 3, 20, 16),)),
+    "ViT": (lambda: models.ViT(5, 3, 16, 8, 2, 3, 24, 40), lambda: (normal(3, 3, 16, 16),)),
     "GCN": (lambda: models.GCN(12, 8, 3, 4), graph_input),
+    "GraphSAGE": (lambda: models.GraphSAGE(12, 8, 2, 4), graph_input),
+    "GAT": (lambda: models.GAT(12, 8, 2, 4, heads=2), graph_input),
+    "GIN": (lambda: models.GIN(12, 8, 2, 4), graph_input),
 }
 EACH = pytest.mark.parametrize("make, inputs", CASES.values(), ids=CASES.keys())
 

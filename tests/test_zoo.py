@@ -13,7 +13,7 @@ from nnzoo_fast import models
 from nnzoo_fast.models.pretrained import weights_of
 from nnzoo_fast.models.residual import Bottleneck
 
-IMAGES = [name for name in models.available() if name.startswith(("alexnet", "vgg", "resnet", "efficientnet"))]
+IMAGES = [name for name in models.available() if name.startswith(("alexnet", "vgg", "resnet", "efficientnet", "vit"))]
 PARAMETERS = {
     "alexnet": (61_100_840, 16),
     "vgg16": (138_357_544, 32),
@@ -22,6 +22,7 @@ PARAMETERS = {
     "resnet50": (25_557_032, 320),
     "resnet152": (60_192_808, 932),
     "efficientnet_b0": (5_288_548, 360),
+    "vit_b_16": (86_567_656, 152),
 }
 
 
@@ -179,21 +180,88 @@ def test_from_huggingface(tmp_path):
         models.from_huggingface(theirs)
 
 
-def test_from_pyg():
+GRAPH_NETWORKS = {
+    "GCN": lambda g: g.GCN(12, 8, 3, 4, dropout=0.5, add_self_loops=False, bias=False),
+    "GraphSAGE": lambda g: g.GraphSAGE(12, 8, 2, 4, project=True, normalize=True),
+    "GAT": lambda g: g.GAT(12, 8, 3, 4, dropout=0.3, heads=2, residual=True),
+    "GATv2": lambda g: g.GAT(12, 8, 2, 4, heads=4, v2=True, bias=False),
+    "GIN": lambda g: g.GIN(12, 8, 3, 4, norm=None, train_eps=True),
+}
+
+
+@pytest.mark.parametrize("make", GRAPH_NETWORKS.values(), ids=GRAPH_NETWORKS)
+def test_from_pyg(make):
     peers.torch_geometric()
     from torch_geometric.nn import models as geometric
 
-    theirs = geometric.GCN(12, 8, 3, 4, dropout=0.5, add_self_loops=False, bias=False).eval()
+    torch.manual_seed(0)
+    theirs = lively(make(geometric)).eval()
     ours = models.from_pyg(theirs).eval()
-    x, edges = normal(30, 12).float(), integers(30, 2, 90)
-    torch.testing.assert_close(ours(x, edges), theirs(x, edges))
-    assert ours.dropout.p == 0.5
-    with pytest.raises(ValueError, match="got GraphSAGE"):
-        models.from_pyg(geometric.GraphSAGE(3, 4, 2))
-    with pytest.raises(ValueError, match="jumping knowledge"):
-        models.from_pyg(geometric.GCN(3, 4, 2, jk="cat"))
-    with pytest.raises(ValueError, match="improved"):
-        models.from_pyg(geometric.GCN(3, 4, 2, improved=True))
+    x, edges = normal(30, 12), integers(30, 2, 90)
+    truth, stock = results(copy.deepcopy(theirs).double(), (x, edges)), results(theirs, (x.float(), edges))
+    assert not deviations(results(ours, (x.float(), edges)), stock, truth, torch.float32)
+    assert ours.dropout.p == theirs.dropout.p
+
+
+def test_what_from_pyg_does_not_know():
+    peers.torch_geometric()
+    from torch_geometric.nn import models as geometric
+
+    for wrong, message in (
+        (geometric.PNA(3, 4, 2, 2, aggregators=["mean"], scalers=["identity"], deg=torch.ones(3)), "got PNA"),
+        (geometric.GCN(3, 4, 2, jk="cat"), "jumping knowledge"),
+        (geometric.GIN(3, 4, 2, norm="batch_norm"), "norms"),
+        (geometric.GCN(3, 4, 2, 2, improved=True), "improved"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            models.from_pyg(wrong)
+
+
+VIT = dict(image_size=32, patch_size=8, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=40, num_classes=5)
+
+
+def test_vit_is_that_of_torchvision():
+    peers.torchvision()
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    made = []
+    for make in (VisionTransformer, models.ViT):
+        torch.manual_seed(0)
+        made.append(make(**VIT))
+    theirs, ours = made
+    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+    ours.load_state_dict(lively(theirs).state_dict())
+    inputs = (normal(2, 3, 32, 32),)
+    truth, stock = results(copy.deepcopy(theirs).double(), inputs), results(theirs, on(torch.float32, inputs))
+    assert not deviations(results(ours, on(torch.float32, inputs)), stock, truth, torch.float32)
+    with pytest.raises(ValueError, match="32x40, expected 32x32"):
+        ours(torch.zeros(1, 3, 32, 40))
+    with pytest.raises(ValueError, match="image_size 30 is no multiple"):
+        models.ViT(**VIT | {"image_size": 30})
+
+
+def test_an_fcn_answers_alike_on_any_size():
+    torch.manual_seed(0)
+    model, large = models.FCN(3, 2, (8, 8), dilations=(1, 2, 1)).double(), normal(1, 2, 64, 48)
+    whole, part = model(large), model(large[:, :, 10:42, 8:40])
+    inside = slice(model.margin, -model.margin)
+    torch.testing.assert_close(part[:, :, inside, inside], whole[:, :, 10:42, 8:40][:, :, inside, inside])
+    assert not torch.allclose(part, whole[:, :, 10:42, 8:40]), "at the border, padding shows"
+    shifted = model(large.roll((3, 5), (2, 3)))[:, :, 10:-10, 10:-10]
+    torch.testing.assert_close(shifted, whole.roll((3, 5), (2, 3))[:, :, 10:-10, 10:-10])
+    with pytest.raises(ValueError, match="dilations must name 3 layers"):
+        models.FCN(3, 2, (8, 8), dilations=(1,))
+
+
+def test_unet_has_the_published_size():
+    with torch.device("meta"):
+        model = models.UNet()
+        assert model(torch.empty(1, 3, 48, 32)).shape == (1, 2, 48, 32)
+    assert sum(p.numel() for p in model.parameters()) == 31_037_698
+    with pytest.raises(ValueError, match="40x32, expected multiples of 16"):
+        model(torch.empty(1, 3, 40, 32))
+    with pytest.raises(ValueError, match="at least two sizes"):
+        models.UNet(channels=(3,))
 
 
 def train(model, steps=3):

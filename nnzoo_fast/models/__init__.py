@@ -9,25 +9,33 @@ gets its stock twin. Graph layers have no class in torch.nn: run those models in
 
 from nnzoo_fast.models.attention import GPT
 from nnzoo_fast.models.convolutional import VGG, AlexNet, LeNet
+from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EfficientNet
 from nnzoo_fast.models.feed_forward import MLP
-from nnzoo_fast.models.graph import GCN
+from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
 from nnzoo_fast.models.pretrained import from_huggingface, from_pyg, from_torchvision, load
 from nnzoo_fast.models.recurrent import CharLSTM
 from nnzoo_fast.models.registry import available, create
 from nnzoo_fast.models.residual import ResNet
 from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
+from nnzoo_fast.models.vision_transformer import ViT
 
 __all__ = [
+    "FCN",
+    "GAT",
     "GCN",
+    "GIN",
     "GPT",
     "MLP",
     "VGG",
     "AlexNet",
     "CharLSTM",
     "EfficientNet",
+    "GraphSAGE",
     "LeNet",
     "ResNet",
+    "UNet",
+    "ViT",
     "available",
     "create",
     "freeze",

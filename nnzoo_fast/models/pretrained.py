@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from nnzoo_fast.models.attention import GPT, from_transformers
-from nnzoo_fast.models.graph import GCN
+from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
 from nnzoo_fast.models.registry import available, create
 
 Source = str | os.PathLike | torch.nn.Module | Mapping[str, torch.Tensor]
@@ -164,22 +164,38 @@ def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Mo
 
 
 def from_pyg(source: torch.nn.Module) -> torch.nn.Module:
-    """Our `GCN` with the weights of a live `torch_geometric.nn.models.GCN`.
+    """Our `GCN`, `GraphSAGE`, `GAT` or `GIN` with the weights of a live one of `torch_geometric.nn.models`.
 
     Raises:
-        ValueError: as `load`, or of another class.
+        ValueError: as `load`, of another class, or with options that ours doesn't have.
     """
-    if type(source).__name__ != "GCN" or not type(source).__module__.startswith("torch_geometric."):
-        raise ValueError(f"from_pyg: knows torch_geometric's GCN, got {type(source).__name__}")
+    name = type(source).__name__
+    if name not in _OPTIONS_OF_PYG or not type(source).__module__.startswith("torch_geometric."):
+        raise ValueError(f"from_pyg: knows torch_geometric's {', '.join(_OPTIONS_OF_PYG)}, got {name}")
+    kind, names = _OPTIONS_OF_PYG[name]
     norms = [type(norm).__name__ for norm in source.norms or []]
     if source.jk_mode is not None or set(norms) - {"Identity"} or not isinstance(source.act, torch.nn.ReLU):
-        raise ValueError("from_pyg: this GCN has ReLU between its layers, no norms and no jumping knowledge")
-    convs = source.convs
-    if convs[0].improved:
+        raise ValueError(f"from_pyg: this {name} has ReLU between its layers, no norms and no jumping knowledge")
+    conv = source.convs[0]
+    if getattr(conv, "improved", False):
         raise ValueError(
             "from_pyg: `improved` is torch_geometric's only where edges have weights, our GCNConv's always"
         )
-    options = {"bias": convs[0].bias is not None, "cached": convs[0].cached, "normalize": convs[0].normalize}
-    options["add_self_loops"] = convs[0].add_self_loops
+    options = {name: getattr(conv, name) for name in names} | {"dropout": source.dropout.p}
+    if kind is GAT:
+        options |= {"v2": type(conv).__name__ == "GATv2Conv", "residual": conv.res is not None}
+    elif kind is GIN:
+        options |= {"eps": conv.initial_eps, "train_eps": isinstance(conv.eps, torch.nn.Parameter)}
+    if kind in (GCN, GAT):
+        options["bias"] = conv.bias is not None
     sizes = source.in_channels, source.hidden_channels, source.num_layers, source.out_channels
-    return load(GCN(*sizes, dropout=source.dropout.p, **options), source)
+    return load(kind(*sizes, **options), source)
+
+
+_OPTIONS_OF_PYG = {
+    "GCN": (GCN, ("cached", "normalize", "add_self_loops")),
+    "GraphSAGE": (GraphSAGE, ("aggr", "normalize", "root_weight", "project")),
+    "GAT": (GAT, ("heads", "negative_slope", "add_self_loops", "edge_dim", "fill_value")),
+    "GIN": (GIN, ()),
+}
+"""By torch_geometric's name: our class, and what its layers are made with under the same name."""

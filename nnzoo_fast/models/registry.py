@@ -13,6 +13,7 @@ from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
 from nnzoo_fast.models.efficient import EFFICIENTNETS
 from nnzoo_fast.models.feed_forward import MLP
 from nnzoo_fast.models.residual import RESNETS
+from nnzoo_fast.models.vision_transformer import VITS
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ PUBLISHED: dict[str, Published] = {
         name: _vision(make, "torchvision", _images(3, 224))
         for name, make in {"alexnet": AlexNet, **VGGS, **RESNETS, **EFFICIENTNETS}.items()
     },
+    **{name: Published("attention", make, "torchvision", _images(3, 224)) for name, make in VITS.items()},
     "gpt2": Published("attention", GPT, "transformers", lambda: torch.zeros(1, 64, dtype=torch.int64)),
 }
 

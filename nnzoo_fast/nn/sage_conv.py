@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from nnzoo_fast.graph import Graph
+from nnzoo_fast.nn.activated import can_activate
 from nnzoo_fast.nn.linear import Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
 
@@ -73,7 +74,8 @@ class SAGEConv(MessagePassing):
             source = self.lin(source).relu()
         out = self.lin_l(self.propagate(edge_index, size=size, x=(source, target)))
         if self.root_weight and target is not None:
-            out = self.lin_r.activated(target, "none", out)
+            fused = can_activate(self.lin_r)
+            out = self.lin_r.activated(target, "none", out) if fused else out + self.lin_r(target)
         return normalize(out, p=2.0, dim=-1) if self.normalize else out
 
     def __repr__(self) -> str:
