@@ -2,7 +2,6 @@
 
 import collections
 import copy
-import itertools
 
 import peers
 import pytest
@@ -87,9 +86,6 @@ def test_a_model_of_transformers_equals_itself(name):
         results(each, inputs, dtype)
         for each, dtype in ((model, torch.float64), (model, torch.float32), (ours, torch.float32))
     )
-    # A bias of keys shifts all scores of a query alike: its gradient is 0, and what is computed nothing but rounding.
-    counts = [exact.norm() > 1e-9 * truth[0].norm() for exact in truth]
-    found, stock, truth = (list(itertools.compress(side, counts)) for side in (found, stock, truth))
     assert not deviations(found, stock, truth, torch.float32)
     assert deviations([1.01 * value for value in found], stock, truth, torch.float32)
 

@@ -23,6 +23,8 @@ PARAMETERS = {
     "resnet152": (60_192_808, 932),
     "efficientnet_b0": (5_288_548, 360),
     "vit_b_16": (86_567_656, 152),
+    "bert": (110_106_428, 208),
+    "gpt2": (124_439_808, 149),
 }
 
 
@@ -172,12 +174,47 @@ def test_from_huggingface(tmp_path):
         truth, stock = copy.deepcopy(theirs).double()(tokens).logits, theirs(tokens).logits
         for source in (theirs, tmp_path):
             assert not deviations([models.from_huggingface(source).eval()(tokens)], [stock], [truth], torch.float32)
-    bert = transformers.BertModel(transformers.BertConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=2))
-    with pytest.raises(ValueError, match="knows gpt2, got 'bert'"):
-        models.from_huggingface(bert)
+    albert = transformers.AlbertModel(
+        transformers.AlbertConfig(embedding_size=8, hidden_size=24, num_attention_heads=2)
+    )
+    with pytest.raises(ValueError, match="knows GPT2LMHeadModel, BertModel, .* got AlbertModel"):
+        models.from_huggingface(albert)
     theirs.config.scale_attn_by_inverse_layer_idx = True
     with pytest.raises(ValueError, match="scale_attn_by_inverse_layer_idx"):
         models.from_huggingface(theirs)
+
+
+BERT = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
+
+
+@pytest.mark.parametrize(
+    "name", ["BertModel", "BertForPreTraining", "BertForSequenceClassification", "BertForTokenClassification"]
+)
+def test_bert_is_that_of_transformers(name, tmp_path):
+    transformers = peers.transformers()
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**BERT, max_position_embeddings=30, num_labels=5)
+    theirs = lively(getattr(transformers, name)(config)).eval()
+    theirs.save_pretrained(tmp_path)
+    tokens, segments = 3 + integers(58, 2, 11), integers(2, 2, 11)
+    mask = torch.ones_like(tokens)
+    mask[0, 7:] = 0
+    with torch.no_grad():
+        truth, stock = (
+            model(tokens, attention_mask=mask, token_type_ids=segments).to_tuple()
+            for model in (copy.deepcopy(theirs).double(), theirs)
+        )
+        for source in (theirs, tmp_path):
+            found = models.from_huggingface(source).eval()(tokens, mask, segments)
+            found = found if isinstance(found, tuple) else (found,)
+            assert len(found) == len(truth) and not deviations(found, stock, truth, torch.float32)
+
+
+def test_bert_says_what_it_can_not_read():
+    with pytest.raises(ValueError, match="tokens are 31 long, max_position_embeddings is 30"):
+        models.BERT(**BERT, max_position_embeddings=30)(torch.zeros(1, 31, dtype=torch.int64))
+    with pytest.raises(ValueError, match="hidden_size 24 is no multiple"):
+        models.BERT(**BERT | {"num_attention_heads": 5})
 
 
 GRAPH_NETWORKS = {

@@ -8,6 +8,12 @@ gets its stock twin. Graph layers have no class in torch.nn: run those models in
 """
 
 from nnzoo_fast.models.attention import GPT
+from nnzoo_fast.models.bert import (
+    BERT,
+    BERTForPreTraining,
+    BERTForSequenceClassification,
+    BERTForTokenClassification,
+)
 from nnzoo_fast.models.convolutional import VGG, AlexNet, LeNet
 from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EfficientNet
@@ -21,6 +27,7 @@ from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
 from nnzoo_fast.models.vision_transformer import ViT
 
 __all__ = [
+    "BERT",
     "FCN",
     "GAT",
     "GCN",
@@ -29,6 +36,9 @@ __all__ = [
     "MLP",
     "VGG",
     "AlexNet",
+    "BERTForPreTraining",
+    "BERTForSequenceClassification",
+    "BERTForTokenClassification",
     "CharLSTM",
     "EfficientNet",
     "GraphSAGE",

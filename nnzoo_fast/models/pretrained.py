@@ -15,6 +15,12 @@ from pathlib import Path
 import torch
 
 from nnzoo_fast.models.attention import GPT, from_transformers
+from nnzoo_fast.models.bert import (
+    BERT,
+    BERTForPreTraining,
+    BERTForSequenceClassification,
+    BERTForTokenClassification,
+)
 from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
 from nnzoo_fast.models.registry import available, create
 
@@ -128,39 +134,73 @@ def _shapes(items: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Size]:
 
 
 def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Module:
-    """Our `GPT` with the weights of transformers' `GPT2LMHeadModel`.
+    """Our model with the weights of transformers': `GPT` for GPT2LMHeadModel, and `BERT` with its heads.
 
     Args:
         source: a live model, or the folder that its `save_pretrained` wrote.
 
     Raises:
-        ValueError: as `load`, or of another architecture.
+        ValueError: as `load`, of another architecture, or with an option that ours doesn't have.
     """
     if isinstance(source, torch.nn.Module):
-        config, state = source.config.to_dict(), source
+        name, config, state = type(source).__name__, source.config.to_dict(), dict(source.state_dict())
     else:
-        folder = Path(source)
-        config = json.loads((folder / "config.json").read_text())
-        state = next((path for path in sorted(folder.glob("model*")) if path.suffix in (".safetensors", ".bin")), None)
-        if state is None:
-            raise ValueError(f"{folder} has a config.json, but no model.safetensors")
-    if config.get("model_type") != "gpt2":
-        raise ValueError(f"from_huggingface: knows gpt2, got {config.get('model_type')!r}")
-    different = {
-        "activation_function": "gelu_new",
-        "scale_attn_by_inverse_layer_idx": False,
-        "scale_attn_weights": True,
-    }
-    for name, value in different.items():
+        name, config, state = _read_folder(Path(source))
+    if name not in _FROM_TRANSFORMERS:
+        raise ValueError(f"from_huggingface: knows {', '.join(_FROM_TRANSFORMERS)}, got {name}")
+    kind, convert = _FROM_TRANSFORMERS[name]
+    return load(convert(kind, config, state), state)
+
+
+def _read_folder(folder: Path) -> tuple[str, dict, dict[str, torch.Tensor]]:
+    config = json.loads((folder / "config.json").read_text())
+    path = next((path for path in sorted(folder.glob("model*")) if path.suffix in (".safetensors", ".bin")), None)
+    if path is None:
+        raise ValueError(f"{folder} has a config.json, but no model.safetensors")
+    return (config.get("architectures") or ["no architecture"])[0], config, weights_of(path)
+
+
+def _gpt2(kind: type, config: dict, state: dict) -> torch.nn.Module:
+    """The model of these sizes; `state` gets its names."""
+    _require(config, activation_function="gelu_new", scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True)
+    _repeat(state, "transformer.wte.weight", "lm_head.weight")
+    for number in range(config["n_layer"]):
+        from_transformers(None, state, f"transformer.h.{number}.")
+    names = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
+    return kind(**{name: config[name] for name in names}, dropout=config["resid_pdrop"])
+
+
+def _bert(kind: type, config: dict, state: dict) -> torch.nn.Module:
+    _require(config, hidden_act="gelu", is_decoder=False, pad_token_id=0)
+    if kind is BERTForPreTraining:
+        _repeat(state, "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
+        _repeat(state, "cls.predictions.bias", "cls.predictions.decoder.bias")
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    names += ("max_position_embeddings", "type_vocab_size", "layer_norm_eps")
+    labels = {"num_labels": len(state["classifier.bias"])} if "classifier.bias" in state else {}
+    return kind(**{name: config[name] for name in names}, **labels, dropout=config["hidden_dropout_prob"])
+
+
+def _require(config: dict, **values) -> None:
+    for name, value in values.items():
         if config.get(name, value) != value:
-            raise ValueError(f"from_huggingface: GPT has {name} {value!r}, this model {config[name]!r}")
-    sizes = {name: config[name] for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")}
-    weights = {key: value for key, value in weights_of(state).items() if not key.endswith(".attn.masked_bias")}
-    if "lm_head.weight" not in weights and "transformer.wte.weight" in weights:  # files hold a shared tensor once
-        weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    for number in range(sizes["n_layer"]):
-        from_transformers(None, weights, f"transformer.h.{number}.")
-    return load(GPT(**sizes, dropout=config.get("resid_pdrop", 0.0)), weights)
+            raise ValueError(f"from_huggingface: ours has {name} {value!r}, this model {config[name]!r}")
+
+
+def _repeat(state: dict, key: str, other: str) -> None:
+    """Files hold a tensor that two layers share once."""
+    if key in state:
+        state.setdefault(other, state[key])
+
+
+_FROM_TRANSFORMERS = {
+    "GPT2LMHeadModel": (GPT, _gpt2),
+    "BertModel": (BERT, _bert),
+    "BertForPreTraining": (BERTForPreTraining, _bert),
+    "BertForSequenceClassification": (BERTForSequenceClassification, _bert),
+    "BertForTokenClassification": (BERTForTokenClassification, _bert),
+}
+"""By the class of transformers: ours, and what makes it of a configuration."""
 
 
 def from_pyg(source: torch.nn.Module) -> torch.nn.Module:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from nnzoo_fast.models.attention import GPT
+from nnzoo_fast.models.bert import BERTForPreTraining
 from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
 from nnzoo_fast.models.efficient import EFFICIENTNETS
 from nnzoo_fast.models.feed_forward import MLP
@@ -37,6 +38,10 @@ def _images(channels: int, size: int) -> Callable[[], torch.Tensor]:
     return lambda: torch.randn(1, channels, size, size)
 
 
+def _text() -> torch.Tensor:
+    return torch.zeros(1, 64, dtype=torch.int64)
+
+
 _vision = functools.partial(Published, "convolutional")
 
 PUBLISHED: dict[str, Published] = {
@@ -47,7 +52,8 @@ PUBLISHED: dict[str, Published] = {
         for name, make in {"alexnet": AlexNet, **VGGS, **RESNETS, **EFFICIENTNETS}.items()
     },
     **{name: Published("attention", make, "torchvision", _images(3, 224)) for name, make in VITS.items()},
-    "gpt2": Published("attention", GPT, "transformers", lambda: torch.zeros(1, 64, dtype=torch.int64)),
+    "bert": Published("attention", BERTForPreTraining, "transformers", _text),
+    "gpt2": Published("attention", GPT, "transformers", _text),
 }
 
 
