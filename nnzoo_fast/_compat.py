@@ -22,6 +22,7 @@ parse_to = torch._C._nn._parse_to
 convolution_with_mode = torch._convolution_mode
 canonical_mask = torch.nn.functional._canonical_mask
 dtype_or_none = torch.nn.functional._none_or_dtype
+reduction_code = torch.nn.functional._Reduction.get_enum
 
 CPU_MULTIPLIES_BF16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 """Whether oneDNN, behind torch's operators, has bfloat16 products of this CPU to use."""

@@ -28,11 +28,12 @@ ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 NEEDS_PREACTIVATION = ("gelu", "gelu_tanh", "silu")
 """Activations whose derivative can't be had from their output."""
 
-_STOCK = ACTIVATIONS | {
+STOCK = ACTIVATIONS | {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "silu": F.silu,
 }
+"""PyTorch's own operator for each."""
 
 _STOCK_IN_PLACE = {"relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
 
@@ -47,7 +48,7 @@ def activate_stock(name: str, x: torch.Tensor) -> torch.Tensor:
     """The activation by PyTorch's own operator. `x` is lost: nobody else may hold it, nor any gradient need it."""
     if type(x) is torch.Tensor and name in _STOCK_IN_PLACE:
         return _STOCK_IN_PLACE[name](x)
-    return _STOCK[name](x)
+    return STOCK[name](x)
 
 
 def kept_outputs(name: str, residual: bool = False) -> tuple[bool, bool]:

@@ -21,6 +21,7 @@ OF_TORCH = {stock: ours for stock, ours in DROP_INS.items() if stock.__module__.
 """The drop-ins for torch's own classes: transformers adds one when a test imports it."""
 
 NOT_IN_MODULE_DB = {
+    torch.nn.Dropout: ((0.0,), [(3, 5)]),  # other probabilities: tests/ops/test_dropout.py
     torch.nn.EmbeddingBag: ((9, 4), [torch.tensor([[1, 8, 0], [3, 3, 5]])]),
     torch.nn.LazyBatchNorm1d: ((), [(4, 5)]),
     torch.nn.LazyBatchNorm2d: ((), [(2, 3, 4, 5)]),
@@ -101,6 +102,12 @@ class Example:
         return self.stock in (torch.nn.MultiheadAttention, torch.nn.LSTM) or self.in_a_crowd
 
 
+def in_float32(value):
+    """A tensor that `float` and `double` leave as it is."""
+    is_float = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return value.float().to(value.dtype) if is_float else value
+
+
 def examples() -> list[Example]:
     """Every sample of module_db whose layer has a drop-in, and those of `NOT_IN_MODULE_DB`."""
     found = []
@@ -110,7 +117,7 @@ def examples() -> list[Example]:
         torch.manual_seed(0)
         samples = info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=False, training=True)
         for count, sample in enumerate(samples):
-            constructor = sample.constructor_input.args, sample.constructor_input.kwargs
+            constructor = tree_map(in_float32, (sample.constructor_input.args, sample.constructor_input.kwargs))
             call = sample.forward_input.args, sample.forward_input.kwargs
             if info.module_cls.__name__.startswith("LPPool"):  # the power 1.5 of a negative value is NaN
                 call = tree_map(torch.abs, call)

@@ -4,6 +4,8 @@
 //   Vec::zero() Vec::set(x) Vec::load(p) Vec::load(p, count)      count lanes, the others zero; never reads beyond
 //   Vec::from_bits(u)                                             every lane with this bit pattern
 //   v.store(p) v.store(p, count)
+//   v.stream(p)                                                   past the caches, p aligned as the vector;
+//   store_fence()
 //   + - * /  fma(a, b, c) = a*b + c   fnma(a, b, c) = c - a*b     fused where the ISA has it
 //   min max (b where either is NaN)   abs neg sqrt   reduce_add reduce_max reduce_min
 //   a < b, a <= b, a > b, a >= b, a == b, a != b  give Mask<T>    != is true for NaN
@@ -83,6 +85,13 @@ NNZOO_INLINE void store_lanes(Vec<T> v, S* p, int count) {
   } else {
     v.store(p, count);
   }
+}
+
+// Stores that streamed become visible to other threads.
+NNZOO_INLINE void store_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
 }
 
 NNZOO_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }

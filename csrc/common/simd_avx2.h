@@ -57,6 +57,7 @@ struct Vec<float> {
     return load(lanes);
   }
   NNZOO_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+  NNZOO_INLINE void stream(float* p) const { _mm256_stream_ps(p, v); }
   NNZOO_INLINE void store(float* p, int count) const {
     if (count == width) return store(p);
     _mm256_maskstore_ps(p, _mm256_castps_si256(first_lanes<float>(count).m), v);
@@ -71,6 +72,7 @@ struct Vec<float> {
     return _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   }
   NNZOO_INLINE void store(BFloat16* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow()); }
+  NNZOO_INLINE void stream(BFloat16* p) const { _mm_stream_si128(reinterpret_cast<__m128i*>(p), narrow()); }
   NNZOO_INLINE void store(BFloat16* p, int count) const {
     if (count == width) return store(p);
     BFloat16 lanes[width];
@@ -94,6 +96,7 @@ struct Vec<double> {
     return {_mm256_maskload_pd(p, _mm256_castpd_si256(first_lanes<double>(count).m))};
   }
   NNZOO_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
+  NNZOO_INLINE void stream(double* p) const { _mm256_stream_pd(p, v); }
   NNZOO_INLINE void store(double* p, int count) const {
     if (count == width) return store(p);
     _mm256_maskstore_pd(p, _mm256_castpd_si256(first_lanes<double>(count).m), v);

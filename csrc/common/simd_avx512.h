@@ -56,6 +56,7 @@ struct Vec<float> {
     return widen(_mm256_maskz_loadu_epi16(first_lanes<float>(count).m, p));
   }
   NNZOO_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+  NNZOO_INLINE void stream(float* p) const { _mm512_stream_ps(p, v); }
   NNZOO_INLINE void store(float* p, int count) const { _mm512_mask_storeu_ps(p, first_lanes<float>(count).m, v); }
   NNZOO_INLINE __m256i narrow() const {
 #if defined(__AVX512BF16__)
@@ -73,6 +74,7 @@ struct Vec<float> {
     return _mm512_cvtepi32_epi16(rounded);
   }
   NNZOO_INLINE void store(BFloat16* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow()); }
+  NNZOO_INLINE void stream(BFloat16* p) const { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), narrow()); }
   NNZOO_INLINE void store(BFloat16* p, int count) const {
     _mm256_mask_storeu_epi16(p, first_lanes<float>(count).m, narrow());
   }
@@ -93,6 +95,7 @@ struct Vec<double> {
     return {_mm512_maskz_loadu_pd(first_lanes<double>(count).m, p)};
   }
   NNZOO_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
+  NNZOO_INLINE void stream(double* p) const { _mm512_stream_pd(p, v); }
   NNZOO_INLINE void store(double* p, int count) const { _mm512_mask_storeu_pd(p, first_lanes<double>(count).m, v); }
 };
 

@@ -46,6 +46,10 @@ struct Vec {
     return generate([=](int i) { return i < count ? T(to_float(p[i])) : T(0); });
   }
   template <class S>
+  NNZOO_INLINE void stream(S* p) const {
+    store(p);
+  }
+  template <class S>
   NNZOO_INLINE void store(S* p) const {
     store(p, width);
   }

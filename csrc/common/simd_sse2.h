@@ -64,6 +64,8 @@ struct Vec<float> {
     return load_partial<Vec>(p, count);
   }
   NNZOO_INLINE void store(float* p) const { _mm_storeu_ps(p, v); }
+  NNZOO_INLINE void stream(float* p) const { _mm_stream_ps(p, v); }
+  NNZOO_INLINE void stream(BFloat16* p) const { store(p); }
   NNZOO_INLINE void store(BFloat16* p) const {
     const __m128i bits = _mm_castps_si128(v);
     const __m128i odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
@@ -93,6 +95,7 @@ struct Vec<double> {
   static NNZOO_INLINE Vec load(const double* p) { return {_mm_loadu_pd(p)}; }
   static NNZOO_INLINE Vec load(const double* p, int count) { return load_partial<Vec>(p, count); }
   NNZOO_INLINE void store(double* p) const { _mm_storeu_pd(p, v); }
+  NNZOO_INLINE void stream(double* p) const { _mm_stream_pd(p, v); }
   NNZOO_INLINE void store(double* p, int count) const { store_partial(*this, p, count); }
 };
 

@@ -69,12 +69,16 @@ NNZOO_INLINE Vec<T> scale_by_power(Vec<T> x, Vec<T> n) {
 }
 #endif
 
+// exp(x) = 2^n (1 + rest), |rest| < 0.42, for arguments that don't overflow.
 template <class T>
-NNZOO_INLINE Vec<T> exp(Vec<T> x) {
+struct Exponential {
+  Vec<T> rest, n;
+};
+
+template <class T>
+NNZOO_INLINE Exponential<T> split_exp(Vec<T> x) {
   using F = FloatFormat<T>;
   constexpr bool single = sizeof(T) == 4;
-  // Beyond these the result is 0 or infinity; NaN passes, being the second operand.
-  x = min(Vec<T>::set(T(single ? 89.0 : 710.0)), max(Vec<T>::set(T(single ? -104.0 : -746.0)), x));
   const Vec<T> n = round_small(x * Vec<T>::set(T(1.4426950408889634074)));
   const Vec<T> r = fnma(n, Vec<T>::set(F::ln2_low), fnma(n, Vec<T>::set(F::ln2_high), x));
   // (exp(r) - 1 - r) / r^2 on |r| <= ln(2) / 2
@@ -87,7 +91,26 @@ NNZOO_INLINE Vec<T> exp(Vec<T> x) {
                           1.9841269853863617e-4, 1.3888888917213717e-3, 8.3333333333300618e-3, 4.1666666666624128e-2,
                           1.6666666666666667e-1, 0.5});
   }
-  return scale_by_power(fma(r * r, q, r) + Vec<T>::set(T(1)), n);
+  return {fma(r * r, q, r), n};
+}
+
+template <class T>
+NNZOO_INLINE Vec<T> exp(Vec<T> x) {
+  constexpr bool single = sizeof(T) == 4;
+  // Beyond these the result is 0 or infinity; NaN passes, being the second operand.
+  x = min(Vec<T>::set(T(single ? 89.0 : 710.0)), max(Vec<T>::set(T(single ? -104.0 : -746.0)), x));
+  const Exponential<T> e = split_exp(x);
+  return scale_by_power(e.rest + Vec<T>::set(T(1)), e.n);
+}
+
+// exp(x) - 1 for x <= 0; of others the result is unspecified, NaN passes.
+template <class T>
+NNZOO_INLINE Vec<T> expm1_of_negative(Vec<T> x) {
+  const Vec<T> one = Vec<T>::set(T(1));
+  // Below the bound exp(x) is less than half a unit in the last place of 1.
+  const Exponential<T> e = split_exp(min(Vec<T>::zero(), max(Vec<T>::set(T(-40)), x)));
+  const Vec<T> power = scale_by_power(one, e.n);
+  return fma(power, e.rest, power - one);
 }
 
 template <class T>
@@ -124,6 +147,14 @@ NNZOO_INLINE Vec<T> log(Vec<T> x) {
   y = select(x == infinity, infinity, y);
   y = select(x == Vec<T>::zero(), neg(infinity), y);
   return select((x < Vec<T>::zero()) | is_nan(x), Vec<T>::from_bits(F::nan), y);
+}
+
+// log(1 + x) for x >= 0: what rounding 1 + x loses comes back through the derivative.
+template <class T>
+NNZOO_INLINE Vec<T> log1p(Vec<T> x) {
+  const Vec<T> one = Vec<T>::set(T(1)), sum = one + x;
+  const Vec<T> lost = (x - (sum - one)) / sum;
+  return log(sum) + lost;
 }
 
 template <class T>

@@ -7,6 +7,18 @@ keys and initial weights are torch.nn's.
 import torch
 
 from nnzoo_fast.nn import functional
+from nnzoo_fast.nn.activation import (
+    ELU,
+    GELU,
+    Hardswish,
+    LeakyReLU,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from nnzoo_fast.nn.add_norm import AddNorm
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d, LazyConv1d, LazyConv2d, LazyConv3d
 from nnzoo_fast.nn.conv_lstm import ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
@@ -18,6 +30,7 @@ from nnzoo_fast.nn.conv_transpose import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
+from nnzoo_fast.nn.dropout import Dropout
 from nnzoo_fast.nn.edge_conv import DynamicEdgeConv, EdgeConv
 from nnzoo_fast.nn.embedding import Embedding, EmbeddingBag
 from nnzoo_fast.nn.gat_conv import GATConv, GATv2Conv
@@ -26,7 +39,7 @@ from nnzoo_fast.nn.gin_conv import GINConv
 from nnzoo_fast.nn.global_pool import global_add_pool, global_max_pool, global_mean_pool
 from nnzoo_fast.nn.graph_network import GraphNetwork
 from nnzoo_fast.nn.linear import LazyLinear, Linear
-from nnzoo_fast.nn.loss import CrossEntropyLoss
+from nnzoo_fast.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.nn_conv import NNConv
@@ -95,6 +108,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "BCEWithLogitsLoss",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -107,11 +121,14 @@ __all__ = [
     "CrossEntropyLoss",
     "DynamicEdgeConv",
     "EdgeConv",
+    "Dropout",
+    "ELU",
     "Embedding",
     "EmbeddingBag",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
+    "GELU",
     "GINConv",
     "GraphNetwork",
     "GRU",
@@ -121,10 +138,12 @@ __all__ = [
     "LPPool2d",
     "LPPool3d",
     "LSTM",
+    "KLDivLoss",
     "LSTMCell",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "Hardswish",
     "LayerNorm",
     "LazyBatchNorm1d",
     "LazyBatchNorm2d",
@@ -139,6 +158,7 @@ __all__ = [
     "LazyInstanceNorm2d",
     "LazyInstanceNorm3d",
     "LazyLinear",
+    "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "MaxPool1d",
@@ -148,14 +168,20 @@ __all__ = [
     "MaxUnpool2d",
     "MaxUnpool3d",
     "MessagePassing",
+    "Mish",
     "MultiheadAttention",
     "NNConv",
     "RMSNorm",
     "RNN",
     "RNNCell",
+    "ReLU",
     "SAGEConv",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Tanh",
     "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn.modules import module as hooks
 from torch.nn.utils import parametrize
 
+from nnzoo_fast.nn import activation as layers
+from nnzoo_fast.nn import functional_elementwise as elementwise
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
 from nnzoo_fast.nn.linear import Linear
 from nnzoo_fast.nn.packed import PACKED
@@ -21,14 +23,13 @@ _FUNCTIONS = {
     F.tanh: "tanh",
     torch.sigmoid: "sigmoid",
     F.sigmoid: "sigmoid",
+    **{getattr(elementwise, name): name for name in ("relu", "gelu", "silu", "tanh", "sigmoid")},
 }
 
 _LAYERS = {
-    torch.nn.ReLU: "relu",
-    torch.nn.GELU: "gelu",
-    torch.nn.SiLU: "silu",
-    torch.nn.Tanh: "tanh",
-    torch.nn.Sigmoid: "sigmoid",
+    getattr(module, layer): name
+    for module in (torch.nn, layers)
+    for layer, name in {"ReLU": "relu", "GELU": "gelu", "SiLU": "silu", "Tanh": "tanh", "Sigmoid": "sigmoid"}.items()
 }
 
 
@@ -40,6 +41,11 @@ def activation_name(activation: Callable[[Tensor], Tensor]) -> str | None:
         return None
     name = _LAYERS.get(type(activation))
     return "gelu_tanh" if name == "gelu" and activation.approximate == "tanh" else name
+
+
+def is_relu(layer: torch.nn.Module | None) -> bool:
+    """Whether `layer` is exactly torch's or our ReLU."""
+    return _LAYERS.get(type(layer)) == "relu"
 
 
 def unobserved(layer: torch.nn.Module) -> bool:

@@ -22,7 +22,7 @@ from nnzoo_fast import ops
 from nnzoo_fast.activations import activate_stock
 from nnzoo_fast.backends import requested
 from nnzoo_fast.front_door import EAGER, route
-from nnzoo_fast.nn.activated import unobserved
+from nnzoo_fast.nn.activated import is_relu, unobserved
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
 from nnzoo_fast.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from nnzoo_fast.nn.packed import FOLDED, Packed, folds
@@ -60,9 +60,7 @@ class Group:
     def can_fold(self) -> bool:
         """Whether the layers are plain ones and the sums of their parameters are known: eval statistics, one dtype."""
         conv, norm = self.conv, self.norm
-        if type(norm) not in NORMS.get(type(conv), ()) or (
-            self.relu is not None and type(self.relu) is not torch.nn.ReLU
-        ):
+        if type(norm) not in NORMS.get(type(conv), ()) or not (self.relu is None or is_relu(self.relu)):
             return False
         tensors = [tensor for tensor in parameters_of(conv, norm) if tensor is not None]
         return (
@@ -169,7 +167,7 @@ class FoldedSequential(Owner, Sequential):
         for i, (conv, norm) in enumerate(zip(layers, layers[1:], strict=False)):
             if isinstance(conv, tuple(NORMS)):
                 relu = layers[i + 2] if i + 2 < len(layers) else None
-                yield i, conv, norm, relu if type(relu) is torch.nn.ReLU else None
+                yield i, conv, norm, relu if is_relu(relu) else None
 
     def forward(self, input):
         plan = FoldedSequential.plan(self, input)

@@ -7,7 +7,8 @@ import torch.nn.functional as stock
 
 from nnzoo_fast import ops
 from nnzoo_fast.front_door import is_traceable
-from nnzoo_fast.nn import dimensions, functional_pooling
+from nnzoo_fast.nn import dimensions, functional_elementwise, functional_pooling
+from nnzoo_fast.nn.functional_elementwise import *  # noqa: F403
 from nnzoo_fast.nn.functional_pooling import *  # noqa: F403
 from nnzoo_fast.ops.attention import scaled_dot_product_attention
 from nnzoo_fast.ops.batch_norm import batch_norm
@@ -17,6 +18,7 @@ from nnzoo_fast.ops.layer_norm import layer_norm
 from nnzoo_fast.ops.rms_norm import rms_norm
 
 __all__ = [
+    *functional_elementwise.__all__,
     *functional_pooling.__all__,
     "batch_norm",
     "conv1d",
@@ -27,6 +29,7 @@ __all__ = [
     "conv_transpose3d",
     "cross_entropy",
     "embedding",
+    "embedding_bag",
     "group_norm",
     "instance_norm",
     "layer_norm",
@@ -98,6 +101,24 @@ def embedding(
 ) -> torch.Tensor:
     """`torch.nn.functional.embedding`: input integer [*], weight [rows, features] -> [*, features]."""
     return ops.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+
+
+def embedding_bag(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    offsets: torch.Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: torch.Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> torch.Tensor:
+    """`torch.nn.functional.embedding_bag`: input integer [B, N], or [E] with offsets [B] -> [B, features]."""
+    options = scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset, padding_idx
+    return ops.embedding_bag(input, weight, offsets, max_norm, norm_type, *options)
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

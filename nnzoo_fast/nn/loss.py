@@ -1,4 +1,4 @@
-"""`CrossEntropyLoss`, on `ops.cross_entropy`."""
+"""`CrossEntropyLoss`, `BCEWithLogitsLoss` and `KLDivLoss`, on the operations."""
 
 import torch
 
@@ -19,3 +19,21 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+
+@drop_in(torch.nn.BCEWithLogitsLoss)
+class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
+    """`torch.nn.BCEWithLogitsLoss`: input [*], target like it."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(
+            input, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
+        )
+
+
+@drop_in(torch.nn.KLDivLoss)
+class KLDivLoss(torch.nn.KLDivLoss):
+    """`torch.nn.KLDivLoss`: input [*], logarithms, target like it."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

@@ -5,16 +5,19 @@ Exports are eager, so `nnzoo_fast.ops.linear` is the function; inside the packag
 """
 
 from nnzoo_fast import backends
+from nnzoo_fast.ops.activation import activation
 from nnzoo_fast.ops.adaptive_avg_pool import adaptive_avg_pool
 from nnzoo_fast.ops.adaptive_max_pool import adaptive_max_pool
 from nnzoo_fast.ops.add_norm import add_norm
 from nnzoo_fast.ops.attention import attention
 from nnzoo_fast.ops.avg_pool import avg_pool
 from nnzoo_fast.ops.batch_norm import batch_norm
+from nnzoo_fast.ops.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from nnzoo_fast.ops.conv import conv
 from nnzoo_fast.ops.conv_lstm import conv_lstm
 from nnzoo_fast.ops.conv_transpose import conv_transpose
 from nnzoo_fast.ops.cross_entropy import cross_entropy
+from nnzoo_fast.ops.dropout import dropout
 from nnzoo_fast.ops.edge_mlp import edge_mlp
 from nnzoo_fast.ops.edge_softmax import edge_softmax
 from nnzoo_fast.ops.embedding import embedding
@@ -27,6 +30,7 @@ from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.gru import gru
 from nnzoo_fast.ops.gru_cell import gru_cell
 from nnzoo_fast.ops.instance_norm import instance_norm
+from nnzoo_fast.ops.kl_div import kl_div
 from nnzoo_fast.ops.knn import knn
 from nnzoo_fast.ops.knn.graphs import knn_graph, radius, radius_graph
 from nnzoo_fast.ops.layer_norm import layer_norm
@@ -49,14 +53,17 @@ __all__ = [
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "add_norm",
+    "activation",
     "attention",
     "avg_pool",
+    "binary_cross_entropy_with_logits",
     "batch_norm",
     "conv",
     "conv_lstm",
     "conv_transpose",
     "cross_entropy",
     "edge_mlp",
+    "dropout",
     "edge_softmax",
     "embedding",
     "embedding_bag",
@@ -69,6 +76,7 @@ __all__ = [
     "instance_norm",
     "knn",
     "knn_graph",
+    "kl_div",
     "layer_norm",
     "linear",
     "linear_cross_entropy",

@@ -1,7 +1,6 @@
 #include <cstring>
 
-#include "common/parallel.h"
-#include "common/simd.h"
+#include "common/elementwise.h"
 #include "ops/embedding/embedding.h"
 
 namespace nnzoo {
@@ -10,15 +9,17 @@ namespace {
 
 constexpr std::int64_t kBytesPerThread = 1 << 16;
 
-// Each element of the gradient is written once: runs of rows that nobody asked for with one memset, which streams past
-// the caches where the run is long.
+// Each element of the gradient is written once, runs of rows that nobody asked for as zeros.
 template <class S>
 class Backward {
  public:
   using T = Compute<S>;
 
   explicit Backward(const EmbeddingBackward& args)
-      : args_(args), grad_(static_cast<const S*>(args.grad)), out_(static_cast<S*>(args.grad_weight)) {}
+      : args_(args),
+        grad_(static_cast<const S*>(args.grad)),
+        out_(static_cast<S*>(args.grad_weight)),
+        streams_(args.rows * args.features * static_cast<std::int64_t>(sizeof(S)) >= streamed_bytes) {}
 
   void run() const {
     const std::int64_t bytes = args_.features * static_cast<std::int64_t>(sizeof(S));
@@ -28,6 +29,7 @@ class Backward {
     parallel_for_dynamic(blocks, args_.threads, [&](std::int64_t block) {
       const std::int64_t begin = block * per_block, end = begin + per_block;
       write_rows(begin, end < args_.rows ? end : args_.rows);
+      store_fence();
     });
   }
 
@@ -45,8 +47,21 @@ class Backward {
 
   void fill_zeros(std::int64_t begin, std::int64_t end) const {
     if (begin < end) {
-      std::memset(static_cast<void*>(out_ + begin * args_.features), 0, (end - begin) * args_.features * sizeof(S));
+      clear(out_ + begin * args_.features, (end - begin) * args_.features);
     }
+  }
+
+  // A large gradient streams: no line of it is read before it is overwritten.
+  void clear(S* out, std::int64_t count) const {
+    std::int64_t i = 0;
+    if (streams_) {
+      constexpr std::int64_t bytes = Vec<T>::width * sizeof(S);
+      const std::int64_t ahead = -reinterpret_cast<std::intptr_t>(out) & (bytes - 1);
+      i = ahead / static_cast<std::int64_t>(sizeof(S)) < count ? ahead / static_cast<std::int64_t>(sizeof(S)) : count;
+      std::memset(static_cast<void*>(out), 0, i * sizeof(S));
+      for (; i + Vec<T>::width <= count; i += Vec<T>::width) Vec<T>::zero().stream(out + i);
+    }
+    std::memset(static_cast<void*>(out + i), 0, (count - i) * sizeof(S));
   }
 
   void add_up(std::int64_t row) const {
@@ -65,6 +80,7 @@ class Backward {
   const EmbeddingBackward& args_;
   const S* grad_;
   S* out_;
+  const bool streams_;
 };
 
 }  // namespace

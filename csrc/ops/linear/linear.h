@@ -49,7 +49,7 @@ struct LinearBackward {
 };
 
 // grad = grad_output * activation'(.), all [M, N] contiguous; `kept` as above.
-struct ActivationBackward {
+struct LinearActivationBackward {
   const void* grad_output;
   const void* kept;
   void* grad;
@@ -91,7 +91,7 @@ NNZOO_KERNEL(linear_forward_packed, LinearForward)
 NNZOO_KERNEL(linear_forward, LinearForward)
 NNZOO_KERNEL(linear_forward_simple, LinearForwardSimple)
 NNZOO_KERNEL(linear_backward, LinearBackward)
-NNZOO_KERNEL(activation_backward, ActivationBackward)
+NNZOO_KERNEL(linear_activation_backward, LinearActivationBackward)
 NNZOO_KERNEL(linear_packed_size, LinearPackedSize)
 NNZOO_KERNEL(linear_pack, LinearPack)
 

@@ -81,13 +81,13 @@ const Binder bind_linear([](py::module_& module) {
                py::gil_scoped_release release;
                linear_backward(args);
              });
-  module.def("activation_backward", [](Address grad_output, Address kept, Address grad, std::int64_t M, std::int64_t N,
-                                       int activation, int dtype, int threads) {
-    const ActivationBackward args{
+  module.def("linear_activation_backward", [](Address grad_output, Address kept, Address grad, std::int64_t M,
+                                              std::int64_t N, int activation, int dtype, int threads) {
+    const LinearActivationBackward args{
         pointer<const void>(grad_output), pointer<const void>(kept), pointer<void>(grad), M, N, activation,
         static_cast<DType>(dtype),        usable_threads(threads)};
     py::gil_scoped_release release;
-    activation_backward(args);
+    linear_activation_backward(args);
   });
   module.def("linear_packed_size", [](std::int64_t N, std::int64_t K, int dtype) {
     std::int64_t bytes = 0;

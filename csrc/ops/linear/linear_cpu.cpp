@@ -74,7 +74,7 @@ void linear_backward(const LinearBackward& args) {
   });
 }
 
-void activation_backward(const ActivationBackward& args) {
+void linear_activation_backward(const LinearActivationBackward& args) {
   const Activation activation = static_cast<Activation>(args.activation);
   dispatch_dtype(args.dtype, [&](auto tag) {
     using S = typename decltype(tag)::Type;

@@ -47,7 +47,7 @@ def embedding(
         BackendError: `backend` can't run this call.
     """
     check_tensors("embedding", input=input, weight=weight)
-    if not is_traceable(input) or not is_traceable(weight) or sparse:
+    if not is_traceable(input) or not is_traceable(weight) or sparse or input.is_meta != weight.is_meta:
         return torch.nn.functional.embedding(
             input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
         )

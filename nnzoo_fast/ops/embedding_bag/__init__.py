@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nnzoo_fast._compat import watched
 from nnzoo_fast.backends import Backend
 from nnzoo_fast.front_door import STOCK, check_tensors, is_traceable, route
 from nnzoo_fast.operation import Operation
@@ -12,6 +13,8 @@ from nnzoo_fast.ops.embedding_bag import cpu
 from nnzoo_fast.ops.embedding_bag.reference import reference
 
 __all__ = ["embedding_bag", "operation", "reference"]
+
+MODES = ("sum", "mean", "max")
 
 
 def embedding_bag(
@@ -38,7 +41,7 @@ def embedding_bag(
         max_norm: rows that are asked for and longer than this are scaled to it, in place, before.
         norm_type: p of the norm that `max_norm` bounds.
         scale_grad_by_freq: divide the gradient of a row by how often it was asked for, on stock torch.
-        mode: "sum", "mean" or "max"; the last runs on stock torch.
+        mode: "sum", "mean" or "max", whose gradient goes to the first of equal values.
         sparse: a sparse gradient, which stock torch makes.
         per_sample_weights: as `input`, what rows are multiplied by; with "sum" only.
         include_last_offset: `offsets` has one more, where the last bag ends.
@@ -54,12 +57,16 @@ def embedding_bag(
         IndexError, RuntimeError: indices, offsets or `padding_idx` out of range; a wrong dtype or device.
         BackendError: `backend` can't run this call.
     """
+    call = (
+        input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse,
+        per_sample_weights, include_last_offset, padding_idx,
+    )  # fmt: skip
+    if operation.goes_to_stock(call, backend) and not watched():
+        return torch.nn.functional.embedding_bag(*call)
     check_tensors("embedding_bag", input=input, weight=weight)
-    ours = mode in ("sum", "mean") and not sparse and not scale_grad_by_freq and is_traceable(input)
+    ours = mode in MODES and not sparse and not scale_grad_by_freq and is_traceable(input)
     if not ours or not is_traceable(weight) or not _is_right(input, weight, offsets, mode, per_sample_weights):
-        rest = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
-        stock = torch.nn.functional.embedding_bag
-        return stock(input, weight, offsets, *rest, include_last_offset, padding_idx)
+        return torch.nn.functional.embedding_bag(*call)
     padding = -1 if padding_idx is None else padding_row("embedding_bag", padding_idx, weight, RuntimeError)
     if input.dim() == 2:
         bags, size = input.shape
@@ -71,7 +78,7 @@ def embedding_bag(
     if max_norm is not None:
         with torch.no_grad():
             torch.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
-    return operation(weight, input, offsets, per_sample_weights, mode, padding, backend=backend)
+    return operation(weight, input, offsets, per_sample_weights, mode, padding, backend=backend, call=call)
 
 
 def _is_right(input, weight, offsets, mode, per_sample_weights) -> bool:
@@ -98,17 +105,20 @@ def stock(weight, indices, offsets, per_sample_weights, mode, padding_idx):
 
 
 def allocate(weight, indices, offsets, per_sample_weights, mode, padding_idx, training):
-    return (weight.new_empty((offsets.shape[0] - 1, weight.shape[1])),)
+    """The bags; for the backward of "max", which place among the indices each value comes from."""
+    shape = offsets.shape[0] - 1, weight.shape[1]
+    places = training and mode == "max"
+    return weight.new_empty(shape), weight.new_empty(shape, dtype=torch.int32) if places else None
 
 
 def keeps(args, needs):
-    return (needs[3], True, True, True), (False,)
+    return (needs[3], True, True, True), (False, args[4] == "max")
 
 
 operation = Operation(
     "embedding_bag",
     "Tensor weight, Tensor indices, Tensor offsets, Tensor? per_sample_weights, str mode, SymInt padding_idx",
-    ("out",),
+    ("out", "place"),
     allocate=allocate,
     reference=reference,
     stock=stock,

@@ -7,6 +7,7 @@ import torch
 from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, address, cpu_supports, wants_gradients
 from nnzoo_fast.ops.embedding.cpu import LEAST_VALUES
+from nnzoo_fast.ops.embedding_bag import largest
 from nnzoo_fast.ops.gather_scatter.cpu import WALKS, check_indices, edge_groups, rows_of
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES, group_of_each
 
@@ -17,8 +18,8 @@ def supports(weight, indices, offsets, per_sample_weights, mode, padding_idx) ->
     return cpu_supports(weight, "gather_scatter_forward")
 
 
-def pays(weight, indices, offsets, per_sample_weights, *others) -> Verdict:
-    if not wants_gradients(weight, per_sample_weights):
+def pays(weight, indices, offsets, per_sample_weights, mode, padding_idx) -> Verdict:
+    if mode != "max" and not wants_gradients(weight, per_sample_weights):
         return False, "without a gradient stock torch does the same"
     if math.prod(indices.shape) * weight.shape[1] < LEAST_VALUES:
         return False, f"less than {LEAST_VALUES} values are asked for"
@@ -68,9 +69,13 @@ def check_rows(indices, rows: int) -> None:
 
 
 def forward(weight, indices, offsets, per_sample_weights, mode, padding_idx, training):
-    out = weight.new_empty((offsets.shape[0] - 1, weight.shape[1]))
+    from nnzoo_fast.ops.embedding_bag import allocate
+
+    out, place = allocate(weight, indices, offsets, per_sample_weights, mode, padding_idx, training)
     bags = Bags(weight, indices, offsets, per_sample_weights, padding_idx)
-    if out.numel() > 0:
+    if out.numel() > 0 and mode == "max":
+        largest.forward(weight, bags, out, place)
+    elif out.numel() > 0:
         rows = rows_of(weight)
         valid = _extension._C.gather_scatter_forward(
             bags.by_bag(),
@@ -87,7 +92,7 @@ def forward(weight, indices, offsets, per_sample_weights, mode, padding_idx, tra
             torch.get_num_threads(),
         )
         check_indices(valid)
-    return (out,)
+    return out, place
 
 
 def backward(grads, args, outputs, needs):
@@ -109,6 +114,9 @@ def backward(grads, args, outputs, needs):
         num_bags,
         threads,
     )
+    if mode == "max":
+        largest.backward(grad, (start, node, order), outputs[1], grad_weight)
+        return (grad_weight, None, None, None)
     rows = rows_of(weight) if needs[3] else None
     valid = _extension._C.gather_scatter_backward(
         bags.by_bag(),

@@ -32,9 +32,14 @@ def even(rows, features, *shape, weighted=False, **options):
         given = dict(options, per_sample_weights=maker.normal(*shape)) if weighted else options
         return Call((maker.integers(0, rows, *shape), maker.normal(rows, features)), given)
 
-    return Sample(
-        f"{rows}x{features}-rows{shape}{'-weighted' if weighted else ''}{options.get('padding_idx', '')}", make
-    )
+    words = ["-weighted"] * weighted + ["-max"] * (options.get("mode") == "max")
+    return Sample(f"{rows}x{features}-rows{shape}{''.join(words)}", make)
+
+
+def ties(maker):
+    """Equal values of different rows, and rows that are asked for twice: the first place gets the gradient."""
+    weight = maker.wrap(torch.randint(0, 2, (9, 5), generator=maker.generator).double())
+    return Call((maker.integers(0, 9, 30), weight, torch.tensor([0, 8, 8, 13])), {"mode": "max"})
 
 
 def wrong(id, exception, message, **changes):
@@ -45,9 +50,9 @@ def wrong(id, exception, message, **changes):
     return ErrorSample(id, make, exception, message)
 
 
-def bench(rows, features, count, size, quick=False):
-    sample = bags(rows, features, [size] * (count // size), mode="sum")
-    id = f"{rows}x{features}-{count}-in-bags-of-{size}-sum"
+def bench(rows, features, count, size, mode="sum", quick=False):
+    sample = bags(rows, features, [size] * (count // size), mode=mode)
+    id = f"{rows}x{features}-{count}-in-bags-of-{size}-{mode}"
     return BenchCase(id, sample.make, count * features, 4 * (count * (features + 2) + count // size * features), quick)
 
 
@@ -66,6 +71,12 @@ SPEC = OpSpec(
         even(30, 64, 17, 9),
         bags(30, 16, [], mode="sum", include_last_offset=True),
         bags(30, 16, [0, 0], mode="sum"),
+        bags(7, 3, [2, 0, 4], mode="max"),
+        bags(40, 35, [7, 1, 0, 20, 3], include_last_offset=True, mode="max"),
+        bags(6, 70, [7, 1, 0, 20, 3], mode="max", padding_idx=2),
+        even(30, 130, 17, 9, mode="max"),
+        bags(30, 16, [0, 0], mode="max"),
+        Sample("ties-max", ties),
     ],
     errors=[
         wrong("input-list", TypeError, "input is a list", input=[1]),
@@ -83,6 +94,10 @@ SPEC = OpSpec(
         wrong("offsets-high", RuntimeError, "decrease", offsets=torch.tensor([0, 9]), padding_idx=1, backend="cpu"),
         wrong("padding", RuntimeError, "embedding_bag: padding_idx is 4", padding_idx=4, mode="sum"),
     ],
-    bench=[bench(50_257, 128, 40_960, 10, quick=True), bench(1_000_000, 64, 100_000, 50)],
+    bench=[
+        bench(50_257, 128, 40_960, 10, quick=True),
+        bench(1_000_000, 64, 100_000, 50),
+        bench(50_257, 128, 40_960, 10, "max"),
+    ],
     length=lambda call: call.args[0].numel() if call.args else 1,
 )

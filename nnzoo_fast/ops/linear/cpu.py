@@ -101,7 +101,7 @@ def _forward(kernel, weight_strides, input, weight, bias, activation, residual, 
 def activation_gradient(grad: torch.Tensor, kept: torch.Tensor, activation: str) -> torch.Tensor:
     """grad [M, N] * activation'(.) of `kept` [M, N]; both are contiguous."""
     result = torch.empty_like(grad)
-    _extension._C.activation_backward(
+    _extension._C.linear_activation_backward(
         grad.data_ptr(),
         kept.data_ptr(),
         result.data_ptr(),
