@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnzoo_fast import _extension, backends, charts, machine, recipes
-from nnzoo_fast.benchmark import layers, memory, models, ops, report, session, timing
+from nnzoo_fast.benchmark import graphs, layers, memory, models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
@@ -385,4 +385,22 @@ def test_a_layer_is_timed_against_its_stock_twin(work, candidates):
 def test_a_layer_that_computes_something_else_gets_no_number(monkeypatch):
     monkeypatch.setattr(layers, "accelerate", lambda module: torch.nn.Sequential(module, torch.nn.Hardtanh(-0.1, 0.1)))
     (row,) = layers.run(TINY_LAYER, "training", FAST, ROOF)
+    assert row.checks and row.ratio is None
+
+
+@pytest.mark.parametrize("place", range(len(graphs.CASES)), ids=[case.id for case in graphs.CASES])
+def test_graphs_are_timed_and_checked_against_their_peers(place):
+    pytest.importorskip("torch_geometric")
+    case = dataclasses.replace(graphs.CASES[place], nodes=300, count=2000)
+    (row,) = graphs.run(case, "training" if case.trains else "forward", FAST, ROOF)
+    assert not row.checks and not row.failures and row.ratios and row.roof_part
+
+
+def test_a_wrong_graph_layer_has_no_ratio(monkeypatch):
+    """Negative control of the check: one percent off, and the number doesn't count."""
+    pytest.importorskip("torch_geometric")
+    forward = graphs.ours.SAGEConv.forward
+    monkeypatch.setattr(graphs.ours.SAGEConv, "forward", lambda *args: 1.01 * forward(*args))
+    case = dataclasses.replace(graphs.CASES[1], nodes=300, count=2000)
+    (row,) = graphs.run(case, "forward", FAST, ROOF)
     assert row.checks and row.ratio is None
