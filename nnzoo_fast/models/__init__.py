@@ -23,6 +23,7 @@ from nnzoo_fast.models.pretrained import from_huggingface, from_pyg, from_torchv
 from nnzoo_fast.models.recurrent import CharLSTM
 from nnzoo_fast.models.registry import available, create
 from nnzoo_fast.models.residual import ResNet
+from nnzoo_fast.models.sequences import ConvLSTMForecaster, Seq2Seq, SequenceClassifier, SequenceTagger
 from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
 from nnzoo_fast.models.vision_transformer import ViT
 
@@ -40,10 +41,14 @@ __all__ = [
     "BERTForSequenceClassification",
     "BERTForTokenClassification",
     "CharLSTM",
+    "ConvLSTMForecaster",
     "EfficientNet",
     "GraphSAGE",
     "LeNet",
     "ResNet",
+    "Seq2Seq",
+    "SequenceClassifier",
+    "SequenceTagger",
     "UNet",
     "ViT",
     "available",
