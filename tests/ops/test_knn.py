@@ -30,14 +30,15 @@ def by_product(x, y, k):
 
 
 @needs_kernels
-@pytest.mark.parametrize("isa_name", ["baseline", "avx2", "avx512"])
-def test_far_from_the_origin(isa_name, isa):
+@pytest.mark.parametrize("isa_name", ["baseline", "avx2", "avx512", "avx512_bf16"])
+@pytest.mark.parametrize("dim", [6, 40])
+def test_far_from_the_origin(dim, isa_name, isa):
     """A cluster a thousand times its size away, and two such: a plain product is wrong there, which shows that this
     can fail."""
     if isa_name not in _extension._C.isas():
         pytest.skip(f"this CPU has no {isa_name}")
     isa(isa_name)
-    x = torch.randn(600, 6) + 1000
+    x = torch.randn(600, dim) + 1000
     assert torch.equal(ops.knn(x, x[:50], 9, backend="cpu"), brute_force(x, x[:50], 9))
     assert not torch.equal(by_product(x, x[:50], 9), brute_force(x, x[:50], 9))
     x[::2] -= 2000

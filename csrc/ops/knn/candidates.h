@@ -1,9 +1,8 @@
 // What a block of queries has found so far: for each a short list of points, cut to the best when it is full.
 #pragma once
 
-#include "common/gemm.h"
 #include "common/mask_bits.h"
-#include "ops/knn/prepared.h"
+#include "ops/knn/products.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -130,9 +129,8 @@ class Candidates {
  public:
   using T = Compute<S>;
 
-  // Queries first .. first + rows of a group whose x begins with row `offset`. `low` [points] makes a product a lower
-  // bound, but for the query's part: it is |x|^2 - error(x). `square` are those of the group's points and of all
-  // queries.
+  // Queries first .. first + rows of a group whose x begins with row `offset`. `low` are those of the group's points,
+  // as are `square`, beside those of all queries.
   Candidates(const Knn& args, const Exact<S>& exact, const T* low, const T* square, const T* query_square,
              Rounding<T> rounding, std::int64_t offset, std::int64_t first, std::int64_t rows, Scratch& scratch)
       : args_(args),
@@ -171,6 +169,9 @@ class Candidates {
     const Mask<T> near = value <= Vec<T>::set(bound_[row]);
     if (any(near)) take(row, column, mask_bits(near) & ((1u << lanes) - 1u), value);
   }
+
+  // How often a list was too full of points that are too much alike.
+  std::int64_t settled() const { return settled_; }
 
   // Writes the query's neighbours.
   void finish(std::int64_t row) const {
@@ -222,7 +223,8 @@ class Candidates {
       kept += value[i] <= bound_[row];
     }
     count_[row] = kept;
-    if (kept <= room_ / 2) return;
+    if (kept <= room_ / 4 * 3) return;
+    ++settled_;
     settle(row);
     count_[row] = static_cast<std::int32_t>(args_.k);
     for (std::int64_t i = 0; i < args_.k; ++i) {
@@ -248,6 +250,7 @@ class Candidates {
   const T *low_, *square_, *query_square_;
   Rounding<T> rounding_;
   std::int64_t offset_, first_, room_;
+  mutable std::int64_t settled_ = 0;
   T* bound_;  // [rows] what is above it is no candidate
   std::int32_t* count_;
   T* value_;

@@ -14,8 +14,7 @@ class Search {
   explicit Search(const Knn& args)
       : args_(args),
         x_{static_cast<const S*>(args.x), args.start_x, args.num_x, nullptr, nullptr},
-        y_{static_cast<const S*>(args.y), args.start_y, args.num_y, nullptr, nullptr},
-        rounding_(Rounding<T>::of_sums(args.dim)) {}
+        y_{static_cast<const S*>(args.y), args.start_y, args.num_y, nullptr, nullptr} {}
 
   void run() {
     frames_ = scratch_.take<Frame>(args_.num_groups);
@@ -24,7 +23,11 @@ class Search {
     make_room(y_);
     move_points(x_, frames_, args_.num_groups, args_.dim, args_.cosine, 1, args_.threads);
     move_points(y_, frames_, args_.num_groups, args_.dim, args_.cosine, args_.cosine ? -1 : -2, args_.threads);
-    pack_points();
+    fine_ = pack_points<T>(args_, x_, y_, scratch_);
+    if constexpr (has_coarse<T>) {
+      use_coarse_ = args_.dim >= kLeastCoarseDim;
+      if (use_coarse_) coarse_ = pack_points<Coarse<T>>(args_, x_, y_, scratch_);
+    }
     const std::int64_t rows = block_rows();
     std::int64_t* const first_block = scratch_.take<std::int64_t>(args_.num_groups + 1);
     first_block[0] = 0;
@@ -77,61 +80,48 @@ class Search {
     return false;
   }
 
-  void pack_points() {
-    packed_ = scratch_.take<T*>(args_.num_groups);
-    std::int64_t total = 0;
-    for (std::int64_t g = 0; g < args_.num_groups; ++g) total += packed_size<T>(args_.dim, size_of(g));
-    T* memory = scratch_.take<T>(total);
-    for (std::int64_t g = 0; g < args_.num_groups; ++g) {
-      packed_[g] = memory;
-      memory += packed_size<T>(args_.dim, size_of(g));
+  // Where coarse products leave too much to settle, all later blocks use fine ones. That is no choice of results.
+  void search(std::int64_t group, std::int64_t first, std::int64_t rows) {
+    if constexpr (has_coarse<T>) {
+      if (__atomic_load_n(&use_coarse_, __ATOMIC_RELAXED)) {
+        if (search_by(coarse_, group, first, rows) > rows) __atomic_store_n(&use_coarse_, false, __ATOMIC_RELAXED);
+        return;
+      }
     }
-    const auto pack = [&](std::int64_t g, int threads) {
-      const Strided<T> points{x_.moved + args_.start_x[g] * args_.dim, args_.dim, 1};
-      pack_b<T>(points, args_.dim, size_of(g), packed_[g], threads);
-    };
-    if (args_.num_groups < args_.threads) {
-      for (std::int64_t g = 0; g < args_.num_groups; ++g) pack(g, args_.threads);
-    } else {
-      parallel_for_dynamic(args_.num_groups, args_.threads, [&](std::int64_t g) { pack(g, 1); });
-    }
-    low_ = scratch_.take<T>(args_.num_x);
-    for (std::int64_t i = 0; i < args_.num_x; ++i) {
-      low_[i] = (args_.cosine ? 0 : x_.square[i]) - rounding_.error(x_.square[i]);
-    }
+    search_by(fine_, group, first, rows);
   }
 
-  std::int64_t size_of(std::int64_t group) const { return args_.start_x[group + 1] - args_.start_x[group]; }
-
-  void search(std::int64_t group, std::int64_t first, std::int64_t rows) const {
+  template <class F>
+  std::int64_t search_by(const Products<F>& products, std::int64_t group, std::int64_t first, std::int64_t rows) const {
     Scratch scratch;
-    const std::int64_t offset = args_.start_x[group];
+    const std::int64_t offset = args_.start_x[group], size = args_.start_x[group + 1] - offset;
     const Frame& frame = frames_[group];
     const Exact<S> exact{x_.rows + offset * args_.dim, y_.rows, args_.dim, frame.scale, args_.cosine};
-    Candidates<S> found(args_, exact, low_ + offset, x_.square + offset, y_.square, rounding_, offset, first, rows,
-                        scratch);
+    Candidates<S> found(args_, exact, products.low + offset, x_.square + offset, y_.square, products.rounding, offset,
+                        first, rows, scratch);
     if (args_.radius < __builtin_inf()) {
-      for (std::int64_t i = 0; i < rows; ++i) found.limit(i, bound_of(frame, first + i));
+      for (std::int64_t i = 0; i < rows; ++i) found.limit(i, bound_of(frame, first + i, products.rounding));
     }
-    const Strided<T> queries{y_.moved + first * args_.dim, args_.dim, 1};
-    gemm<T>(rows, size_of(group), args_.dim, queries, PackedB<T>{packed_[group], args_.dim, size_of(group)}, found, 1);
+    const Strided<Element<F>> queries{products.y + first * args_.dim, args_.dim, 1};
+    gemm<F>(rows, size, args_.dim, queries, PackedB<F>{products.packed[group], args_.dim, size}, found, 1);
     for (std::int64_t i = 0; i < rows; ++i) found.finish(i);
+    return found.settled();
   }
 
   // The lower bound that a point at the radius of this query can have.
-  double bound_of(const Frame& frame, std::int64_t query) const {
+  double bound_of(const Frame& frame, std::int64_t query, Rounding<T> rounding) const {
     const double square = static_cast<double>(y_.square[query]), radius = args_.radius * frame.scale;
     const double bound = args_.cosine ? args_.radius - 1 : radius * radius - square;
-    return bound < 0x1p100 ? bound + static_cast<double>(rounding_.error(y_.square[query])) : __builtin_inf();
+    return bound < 0x1p100 ? bound + static_cast<double>(rounding.error(y_.square[query])) : __builtin_inf();
   }
 
   const Knn& args_;
   Points<S> x_, y_;
   Scratch scratch_;
   Frame* frames_ = nullptr;
-  T** packed_ = nullptr;
-  T* low_ = nullptr;
-  Rounding<T> rounding_;
+  Products<T> fine_{};
+  Products<Coarse<T>> coarse_{};
+  bool use_coarse_ = false;
 };
 
 }  // namespace

@@ -25,14 +25,15 @@ struct Frame {
 };
 
 // The rounding of a distance is at most error(x) + error(y), with error(x) = relative * (|x|^2 + least). The first part
-// is that of both points' coordinates, of a sum of `dim` products, and of the squares and sums around it, with some to
-// spare, the second that of values which are too small to be rounded relatively.
+// is that of both points' coordinates, of a sum of `dim` products (of factors that are rounded by themselves, if they
+// are), and of the squares and sums around it, with some to spare, the second that of values which are too small to be
+// rounded relatively.
 template <class T>
 struct Rounding {
   T relative;
 
-  static Rounding of_sums(std::int64_t dim) {
-    return {(sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53)) * static_cast<T>(dim + 32)};
+  static Rounding of_sums(std::int64_t dim, T of_factors) {
+    return {(sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53)) * static_cast<T>(dim + 32) + of_factors};
   }
   NNZOO_INLINE T error(T square) const {
     constexpr T least = sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-960);
