@@ -42,6 +42,8 @@ class AdaptiveMeanGradient {
       alone = alone && length(over[w]) == 1;
     }
     T* const shares = scratch.take<T>(outputs);
+    T* const widths = scratch.take<T>(outputs);
+    for (std::int64_t o = 0; o < outputs; ++o) widths[o] = static_cast<T>(length(elements_of_window(windows_, 2, o)));
     Range old_d{-1, -1}, old_h{-1, -1};
     std::int64_t old_image = -1;
     RowPlace place(windows_.input, begin);
@@ -51,7 +53,7 @@ class AdaptiveMeanGradient {
       old_image = place.image;
       old_d = d;
       old_h = h;
-      if (!repeats) sum_shares(place.image, d, h, shares);
+      if (!repeats) sum_shares(place.image, d, h, widths, shares);
       place.next();
       if (repeats && previous) {
         for_each_vector<T>(width,
@@ -88,8 +90,8 @@ class AdaptiveMeanGradient {
 
   static bool same(Range a, Range b) { return a.begin == b.begin && a.end == b.end; }
 
-  // What the rows of windows over one row of input give its elements.
-  void sum_shares(std::int64_t image, Range d, Range h, T* shares) const {
+  // What the rows of windows, whose windows have these widths, give the elements of a row of input.
+  void sum_shares(std::int64_t image, Range d, Range h, const T* widths, T* shares) const {
     const std::int64_t outputs = windows_.output[2];
     for (std::int64_t o = 0; o < outputs; ++o) shares[o] = T(0);
     for (std::int64_t od = d.begin; od < d.end; ++od) {
@@ -97,9 +99,11 @@ class AdaptiveMeanGradient {
         const S* const grad = grad_ + image * volume(windows_.output) + flat_position(windows_.output, od, oh, 0);
         const std::int64_t rows =
             length(elements_of_window(windows_, 0, od)) * length(elements_of_window(windows_, 1, oh));
-        for (std::int64_t o = 0; o < outputs; ++o) {
-          shares[o] += to_float(grad[o]) / static_cast<T>(rows * length(elements_of_window(windows_, 2, o)));
-        }
+        const Vec<T> area = Vec<T>::set(static_cast<T>(rows));
+        for_each_vector<T>(outputs, [&](std::int64_t i, int some) {
+          const Vec<T> share = Vec<T>::load(grad + i, some) / (area * Vec<T>::load(widths + i, some));
+          (Vec<T>::load(shares + i, some) + share).store(shares + i, some);
+        });
       }
     }
   }

@@ -7,25 +7,30 @@ namespace {
 // Sums run in blocks of so many terms, whose sums are summed: rounding grows with the number of blocks, not of terms.
 constexpr std::int64_t block_terms = 64;
 
-// The sum of n neighbours.
-template <class S, class T = Compute<S>>
-T sum_of(const S* x, std::int64_t n) {
-  constexpr std::int64_t width = Vec<T>::width, chains = 4, block = chains * width * block_terms;
-  Vec<T> total = Vec<T>::zero();
+// The sums of `count` vectors of `size` values, which begin at a `distance`: several streams at a time, far from each
+// other, keep more lines on their way from memory than one does. A sum is the same beside others as on its own.
+template <int count, class S, class T = Compute<S>>
+void sums_of(const S* x, std::int64_t distance, std::int64_t size, T* sums) {
+  constexpr std::int64_t width = Vec<T>::width;
+  Vec<T> total[count];
+  for (auto& sum : total) sum = Vec<T>::zero();
   std::int64_t i = 0;
-  while (i + chains * width <= n) {
-    const std::int64_t end = n - i < block ? n : i + block;
-    Vec<T> sum[chains];
-    for (auto& part : sum) part = Vec<T>::zero();
-    for (; i + chains * width <= end; i += chains * width) {
-      prefetch(x + i + 8 * chains * width);
-      prefetch(x + i + 8 * chains * width + 2 * width);
-      for (int c = 0; c < chains; ++c) sum[c] += Vec<T>::load(x + i + c * width);
+  while (i + width <= size) {
+    const std::int64_t end = size - i < block_terms * width ? size : i + block_terms * width;
+    Vec<T> part[count];
+    for (auto& sum : part) sum = Vec<T>::zero();
+    for (; i + width <= end; i += width) {
+      for (int c = 0; c < count; ++c) {
+        prefetch(x + c * distance + i + 4 * width);
+        part[c] += Vec<T>::load(x + c * distance + i);
+      }
     }
-    total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (int c = 0; c < count; ++c) total[c] += part[c];
   }
-  for_each_vector<T>(n - i, [&](std::int64_t j, int some) { total += Vec<T>::load(x + i + j, some); });
-  return reduce_add(total);
+  for (int c = 0; c < count; ++c) {
+    if (i < size) total[c] += Vec<T>::load(x + c * distance + i, static_cast<int>(size - i));
+    sums[c] = reduce_add(total[c]);
+  }
 }
 
 template <class S>
@@ -47,14 +52,22 @@ class AdaptiveMean {
         rows, windows_.threads,
         [&](std::int64_t begin, std::int64_t end) {
           if (!is_global(windows_)) return sum_rows(begin, end);
-          for (std::int64_t image = begin; image < end; ++image) {
-            output_[image] = from_float<S>(sum_of(input_ + image * size, size) / static_cast<T>(size));
-          }
+          constexpr int streams = 8;
+          const std::int64_t each = (end - begin) / streams;
+          for (std::int64_t i = 0; i < each; ++i) mean_of_planes<streams>(begin + i, each, size);
+          for (begin += streams * each; begin < end; ++begin) mean_of_planes<1>(begin, 0, size);
         },
         1 + least_adaptive_work / (1 + size / (windows_.output[0] * windows_.output[1])));
   }
 
  private:
+  template <int count>
+  void mean_of_planes(std::int64_t first, std::int64_t distance, std::int64_t size) const {
+    T sums[count];
+    sums_of<count>(input_ + first * size, distance * size, size, sums);
+    for (int c = 0; c < count; ++c) output_[first + c * distance] = from_float<S>(sums[c] / static_cast<T>(size));
+  }
+
   // Rows of output: the rows of a window are summed to one, of which the windows are parts.
   void sum_rows(std::int64_t begin, std::int64_t end) const {
     constexpr std::int64_t most = 16;
@@ -87,7 +100,7 @@ class AdaptiveMean {
         const std::int64_t count = length(part);
         T total = T(0);
         if (count > 2 * Vec<T>::width) {
-          total = sum_of(sum + part.begin, count);
+          sums_of<1>(sum + part.begin, 0, count, &total);
         } else {
           for (std::int64_t i = part.begin; i < part.end; ++i) total += sum[i];
         }

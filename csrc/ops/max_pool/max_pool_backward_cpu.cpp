@@ -208,25 +208,33 @@ class Gradient {
   const Windows& windows_;
 };
 
-// For kernels whose taps no byte can number: adds grad_output where the indices point, image by image.
+// For kernels whose taps no byte can number: adds grad_output where the indices point, image by image, to zeros that
+// are restored behind each.
 template <class S>
 void scatter(const MaxPoolBackward& args) {
   using T = Compute<S>;
   const std::int64_t channels = args.channels_last ? args.channels : 1;
   const std::int64_t images = args.channels_last ? args.batch : args.batch * args.channels;
   const std::int64_t count = volume(args.windows.output) * channels, size = volume(args.windows.input) * channels;
+  const bool streamed = images * size * std::int64_t(sizeof(S)) >= least_streamed;
   parallel_for(images, args.threads, [&](std::int64_t begin, std::int64_t end) {
     Scratch scratch;
     T* const sums = scratch.take<T>(size);
+    std::memset(sums, 0, static_cast<std::size_t>(size) * sizeof(T));
     for (std::int64_t image = begin; image < end; ++image) {
-      std::memset(sums, 0, static_cast<std::size_t>(size) * sizeof(T));
       const S* const grad = static_cast<const S*>(args.grad_output) + image * count;
       const std::int64_t* const indices = args.indices + image * count;
-      for (std::int64_t i = 0; i < count; ++i) sums[indices[i] * channels + i % channels] += to_float(grad[i]);
-      for_each_vector<T>(size, [&](std::int64_t i, int some) {
-        Vec<T>::load(sums + i, some).store(static_cast<S*>(args.grad_input) + image * size + i, some);
-      });
+      const auto for_each_index = [&](const auto& chosen) {
+        for (std::int64_t i = 0; i < count; i += channels) {
+          for (std::int64_t c = 0; c < channels; ++c) chosen(sums[indices[i + c] * channels + c], grad[i + c]);
+        }
+      };
+      for_each_index([](T& sum, S g) { sum += to_float(g); });
+      write_vectors<T>(static_cast<S*>(args.grad_input) + image * size, size, streamed,
+                       [&](std::int64_t i, int some) { return Vec<T>::load(sums + i, some); });
+      for_each_index([](T& sum, S) { sum = T(0); });
     }
+    if (streamed) stream_fence();
   });
 }
 

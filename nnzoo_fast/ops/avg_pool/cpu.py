@@ -3,7 +3,7 @@
 import torch
 
 from nnzoo_fast import _extension
-from nnzoo_fast.backends import Verdict, cpu_supports
+from nnzoo_fast.backends import Verdict, cpu_supports, wants_gradients
 from nnzoo_fast.ops.conv.outputs import memory_format_of
 from nnzoo_fast.pooling.calls import outputs_like
 from nnzoo_fast.pooling.windows import fits_kernels, pooled_size, summed_window_numbers
@@ -26,7 +26,7 @@ def pays(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor) 
         return True, "stock torch has no bfloat16 in three dimensions"
     if input.numel() < SMALL:
         return False, f"fewer than {SMALL} elements: the call itself takes longer"
-    if memory_format_of(input) != torch.contiguous_format:
+    if memory_format_of(input) != torch.contiguous_format and not wants_gradients(input):
         return False, "stock torch's channels-last kernel walks along neighbouring channels too"
     return True, "vectors of windows: rows are laid out once, for any stride"
 
