@@ -63,6 +63,18 @@ def layer(name: str, *sizes: int) -> Callable[[int, int], dict[str, Callable]]:
     return make
 
 
+def edge_conv(nodes: int, count: int) -> dict[str, Callable]:
+    """`EdgeConv` with two layers on every edge, each node having as many random neighbours."""
+    from torch_geometric import nn as pyg
+
+    target = torch.arange(nodes).repeat_interleave(count // nodes)
+    edge_index = torch.stack([Maker().integers(0, nodes, len(target)), target])
+    network = nn.Sequential(nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 64))
+    mine, theirs = ours.EdgeConv(network), pyg.EdgeConv(copy.deepcopy(network))
+    mine.load_state_dict(theirs.state_dict())
+    return {AUTOMATIC: OnGraph(mine, Graph(edge_index, nodes)), PYG: OnGraph(theirs, edge_index)}
+
+
 def built_in_the_call(nodes: int, count: int) -> dict[str, Callable]:
     """Sums of neighbours, of edges that come with the call."""
     edge_index = edges(Maker(), nodes, nodes, count)
@@ -85,6 +97,7 @@ CASES = [
     Case("GCNConv 64-64 skewed", layer("GCNConv", 64, 64), **MANY, values=2 * 200_000 * 64 + 2 * 2_000_000),
     Case("SAGEConv 64-64 skewed", layer("SAGEConv", 64, 64), **MANY, values=2 * 200_000 * 64 + 2_000_000),
     Case("GATConv 64-8x8 skewed", layer("GATConv", 64, 8, 8), **MANY, values=2 * 200_000 * 72 + 2_000_000),
+    Case("EdgeConv 64-64-64, 20 neighbours", edge_conv, 10_000, 200_000, 2 * 10_000 * 64 + 2 * 200_000),
     Case("sum, Graph built in the call", built_in_the_call, 100_000, 1_000_000, 2 * 100_000 * 64 + 4_000_000, False),
     Case("Graph build", build, 100_000, 1_000_000, 8_000_000, False),
 ]
