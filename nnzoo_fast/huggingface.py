@@ -32,6 +32,8 @@ def attention_forward(
     scaling: float | None = None,
     is_causal: bool | None = None,
     position_bias: Tensor | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_,
 ) -> tuple[Tensor, None]:
     """`ops.attention` as transformers calls an attention function.
@@ -46,10 +48,19 @@ def attention_forward(
         scaling: factor of the scores, by default 1 / sqrt(E).
         is_causal: without a mask and with more than one query, a query sees the keys up to its own.
         position_bias: added to the scores, broadcastable to [B, H, L, S].
+        softcap, s_aux: bounds of the scores and attention sinks, which ours doesn't have.
 
     Returns:
         [B, L, H, Ev], and None for the weights, which are never written.
+
+    Raises:
+        NotImplementedError: `softcap` or `s_aux` is given, as by Gemma 2 and GPT-OSS.
     """
+    for name, asked in (("softcap", softcap), ("s_aux", s_aux)):
+        if asked is not None:
+            raise NotImplementedError(
+                f"nnzoo_fast's attention has no {name}, which {type(module).__name__} asks for; set another one"
+            )
     is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     is_causal = is_causal and attention_mask is None and query.shape[2] > 1
     if position_bias is not None:

@@ -35,8 +35,8 @@ def accelerate(model: M) -> M:
 
     Objects, parameters and `state_dict` stay. What ours doesn't know stays as it is: other classes and subclasses,
     aggregations that are modules, layers without a size yet, layers with hooks of `propagate`, more than one
-    `decomposed_layers`, and `GCNConv(improved=True)`. Adopted layers take `edge_index` as a tensor or a `Graph`, no
-    sparse matrix.
+    `decomposed_layers`, `GCNConv(improved=True)`, attention that doesn't add, and SAGEConv and GINConv of flow
+    "target_to_source". Adopted layers take `edge_index` as a tensor or a `Graph`, no sparse matrix.
 
     Args:
         model: any module, a single layer too.
@@ -100,8 +100,17 @@ def _can_adopt(module: torch.nn.Module) -> bool:
     hooks = [name for name, value in vars(module).items() if name.endswith("_hooks") and "_forward" in name and value]
     hooks = [name for name in hooks if name not in ("_forward_hooks", "_forward_pre_hooks")]
     names = module.aggr if isinstance(module.aggr, list) else [module.aggr]
-    known = all(name in REDUCTIONS for name in names)
+    attends = isinstance(module, _attentions())
+    known = all(name in (("add", "sum") if attends else REDUCTIONS) for name in names)
+    # Of a pair, that flow takes senders from the first part in PyTorch Geometric, from the second in ours.
+    known = known and (attends or hasattr(module, "improved") or module.flow == "source_to_target")
     return known and not hooks and module.decomposed_layers == 1 and not getattr(module, "improved", False)
+
+
+@functools.cache
+def _attentions() -> tuple[type, ...]:
+    theirs = importlib.import_module("torch_geometric.nn")
+    return theirs.GATConv, theirs.GATv2Conv
 
 
 _KEPT = ("_parameters", "_buffers", "_modules")
@@ -111,7 +120,9 @@ def _adopt(module: torch.nn.Module, kind: type) -> None:
     """Gives `module` the class, and the attributes that a layer of it has and `module` lacks, or has otherwise."""
     model = _like(module, kind.ours)
     own = vars(module)
-    wanted = {} if model is None else {name: value for name, value in vars(model).items() if name not in _KEPT}
+    # What hangs on `module` by one of these is no less its own: an attribute would hide it.
+    kept = set(_KEPT).union(*(own[name] for name in _KEPT))
+    wanted = {} if model is None else {name: value for name, value in vars(model).items() if name not in kept}
     added = [name for name in wanted if name not in own]
     before = {name: own[name] for name in ("fuse", "aggr") if name in own and name in wanted}
     own.update({name: wanted[name] for name in (*added, *before)})

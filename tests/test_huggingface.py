@@ -131,3 +131,13 @@ def test_a_position_bias_is_added(mask):
     )
     torch.testing.assert_close(output, truth.transpose(1, 2))
     assert weights is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"softcap": 50.0}, {"s_aux": torch.zeros(3)}], ids=lambda options: next(iter(options))
+)
+def test_what_attention_lacks_is_not_passed_over(options):
+    q = normal(2, 3, 5, 8)
+    with pytest.raises(NotImplementedError, match=f"no {next(iter(options))}, which Module asks for"):
+        huggingface.attention_forward(torch.nn.Module(), q, q, q, None, **options)
+    huggingface.attention_forward(torch.nn.Module(), q, q, q, None, **dict.fromkeys(options))

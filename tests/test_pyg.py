@@ -81,6 +81,9 @@ def test_what_ours_does_not_know_stays():
         lambda g: g.SAGEConv(12, 4, aggr=g.aggr.SoftmaxAggregation()),
         lambda g: g.SAGEConv(12, 4, aggr="median"),
         lambda g: g.SAGEConv(-1, 4),
+        lambda g: g.SAGEConv(12, 4, flow="target_to_source"),
+        lambda g: g.GATConv(12, 4, aggr="max"),
+        lambda g: g.GATv2Conv(12, 4, aggr="mean"),
         lambda g: g.SAGEConv(12, 4, decomposed_layers=2),
         lambda g: type("Mine", (g.GCNConv,), {})(12, 4),
     ):
@@ -91,3 +94,18 @@ def test_what_ours_does_not_know_stays():
     assert not isinstance(pyg.accelerate(hooked), pyg.Adopted)
     with pytest.raises(AttributeError, match="has no attribute 'GraphConv'"):
         _ = pyg.GraphConv
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
+@pytest.mark.parametrize("options", [{}, {"add_self_loops": False}, {"fill_value": 0.5, "residual": True}], ids=str)
+def test_attention_reads_the_features_of_edges(name, options):
+    layer = build(lambda g: getattr(g, name)(12, 4, heads=2, edge_dim=3, **options))
+    x, edges = inputs()
+    call = (x.float(), edges, normal(160, 3, seed=3).float())
+    expected = layer(*call)
+    assert not torch.allclose(layer(*call[:2]), expected)
+    pyg.accelerate(layer)
+    assert isinstance(layer, pyg.Adopted)
+    torch.testing.assert_close(layer(*call), expected)
+    layer(*call).sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())

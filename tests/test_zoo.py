@@ -127,6 +127,19 @@ def test_pickled_code_is_not_run(tmp_path):
         weights_of(path)
 
 
+def test_a_damaged_file_is_no_whole_file(tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({"weight": torch.arange(6.0)}, path, _use_new_zipfile_serialization=False)
+    whole, seen = path.read_bytes(), set()
+    for place in range(0, len(whole) - 30, 3):
+        path.write_bytes(whole[:place] + b"R" + whole[place + 1 :])
+        try:
+            weights_of(path)
+        except ValueError as error:
+            seen.add(type(error.__context__).__name__)
+    assert {"IndexError", "KeyError"} & seen
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -155,6 +168,8 @@ def test_from_torchvision_finds_the_model():
         ours = models.create("vgg13_bn", num_classes=3, in_channels=1)
     with pytest.raises(ValueError, match="no weights of a network that begins with a convolution"):
         models.from_torchvision({"weight": torch.ones(3)})
+    with pytest.raises(ValueError, match="no weights of a network that begins with a convolution"):
+        models.from_torchvision(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1)))
     with pytest.raises(ValueError, match="none of"):
         models.from_torchvision(small_resnet())
     found = models.pretrained._find(ours.state_dict(), {"num_classes": 3, "in_channels": 1})
@@ -179,9 +194,14 @@ def test_from_huggingface(tmp_path):
     )
     with pytest.raises(ValueError, match="knows GPT2LMHeadModel, BertModel, .* got AlbertModel"):
         models.from_huggingface(albert)
-    theirs.config.scale_attn_by_inverse_layer_idx = True
-    with pytest.raises(ValueError, match="scale_attn_by_inverse_layer_idx"):
-        models.from_huggingface(theirs)
+    for name, value in (
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("layer_norm_epsilon", 1e-3),
+        ("tie_word_embeddings", False),
+    ):
+        other = transformers.GPT2LMHeadModel(transformers.GPT2Config(**GPT2 | {name: value}))
+        with pytest.raises(ValueError, match=f"ours has {name}"):
+            models.from_huggingface(other)
 
 
 BERT = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
@@ -211,6 +231,10 @@ def test_bert_is_that_of_transformers(name, tmp_path):
 
 
 def test_bert_says_what_it_can_not_read():
+    transformers = peers.transformers()
+    untied = transformers.BertForPreTraining(transformers.BertConfig(**BERT, tie_word_embeddings=False))
+    with pytest.raises(ValueError, match="ours has tie_word_embeddings"):
+        models.from_huggingface(untied)
     with pytest.raises(ValueError, match="tokens are 31 long, max_position_embeddings is 30"):
         models.BERT(**BERT, max_position_embeddings=30)(torch.zeros(1, 31, dtype=torch.int64))
     with pytest.raises(ValueError, match="hidden_size 24 is no multiple"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def _read(path: Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the reader of a damaged file stumbles over anything
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is no whole file of weights that torch.save wrote: {reason}") from None
     if not isinstance(state, Mapping):
@@ -108,7 +107,7 @@ def from_torchvision(source: Source, name: str | None = None, **options) -> torc
     """
     state = weights_of(source)
     tensors = list(state.values())
-    if not tensors or tensors[0].dim() != 4:
+    if not tensors or tensors[0].dim() != 4 or tensors[-1].dim() == 0:
         raise ValueError("from_torchvision: these are no weights of a network that begins with a convolution")
     options = {"num_classes": len(tensors[-1]), "in_channels": tensors[0].shape[1], **options}
     if name is None:
@@ -163,6 +162,7 @@ def _read_folder(folder: Path) -> tuple[str, dict, dict[str, torch.Tensor]]:
 def _gpt2(kind: type, config: dict, state: dict) -> torch.nn.Module:
     """The model of these sizes; `state` gets its names."""
     _require(config, activation_function="gelu_new", scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True)
+    _require(config, layer_norm_epsilon=1e-5, tie_word_embeddings=True)
     _repeat(state, "transformer.wte.weight", "lm_head.weight")
     for number in range(config["n_layer"]):
         from_transformers(None, state, f"transformer.h.{number}.")
@@ -173,6 +173,7 @@ def _gpt2(kind: type, config: dict, state: dict) -> torch.nn.Module:
 def _bert(kind: type, config: dict, state: dict) -> torch.nn.Module:
     _require(config, hidden_act="gelu", is_decoder=False, pad_token_id=0)
     if kind is BERTForPreTraining:
+        _require(config, tie_word_embeddings=True)
         _repeat(state, "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
         _repeat(state, "cls.predictions.bias", "cls.predictions.decoder.bias")
     names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
