@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import nnzoo_fast
 from nnzoo_fast import Graph, nn, ops
@@ -228,3 +229,17 @@ def test_scatter_is_what_aggregates():
     messages, index = torch.randn(9, 3), EDGES[1]
     out = nn.MessagePassing("mean").aggregate(messages, index, dim_size=NODES)
     torch.testing.assert_close(out, ops.scatter(messages, index, 0, NODES, "mean"))
+
+
+def test_what_a_graph_keeps_of_a_call_serves_the_next():
+    """A first call in inference mode or under a mode that fakes tensors spoils none that follow."""
+    conv, x = nn.GCNConv(4, 3), torch.randn(5, 4)
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 0, 4]])
+    expected = conv(x, Graph(edges, 5))
+    for first in (torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True)):
+        graph = Graph(edges, 5)
+        with first:
+            conv(x, graph)
+        found = conv(x.clone().requires_grad_(), graph)
+        found.sum().backward()
+        torch.testing.assert_close(found, expected)

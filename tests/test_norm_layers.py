@@ -87,6 +87,17 @@ def test_eps_in_training(eps):
             layer(torch.randn(3, 6, 4, 4))
 
 
+def test_one_tracked_channels_last_image():
+    """As a batch of its channels it is made contiguous: torch's batch norm misreads the strides of its view."""
+    stock, ours = pair("InstanceNorm", 2, affine=True, track_running_stats=True)
+    x = batches(2)[0][:1].contiguous(memory_format=torch.channels_last).requires_grad_()
+    grad = torch.randn(x.shape)
+    found, expected = (
+        torch.autograd.grad(layer(x), [x, *layer.parameters()], grad.contiguous()) for layer in (ours, stock)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["BatchNorm2d", "InstanceNorm2d"])
 def test_lazy_layers_become_ours(kind):
     layer = accelerate(getattr(torch.nn, f"Lazy{kind}")())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.compiler import is_compiling
 
 from nnzoo_fast import ops
+from nnzoo_fast.front_door import EAGER, route
 from nnzoo_fast.graph import Graph
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.message_passing import MessagePassing
@@ -101,7 +101,7 @@ class GCNConv(MessagePassing):
         if not self.normalize:
             return graph, weight, None
         fill = 2.0 if self.improved else 1.0
-        if weight is None and graph is edge_index and not is_compiling():
+        if weight is None and graph is edge_index and route((x, graph.edge_index)) is EAGER:
             return *kept_normalised(graph, fill if self.add_self_loops else None, x.dtype, self.flow), None
         apart = self.fuse and self.aggr in (
             "sum",
@@ -164,10 +164,11 @@ def with_self_loops(graph: Graph, weight: torch.Tensor | None, fill: float, dtyp
     return Graph(edge_index, graph.num_nodes), torch.cat([others[~found], own])
 
 
+@torch.inference_mode(False)
 def kept_normalised(graph: Graph, fill: float | None, dtype: torch.dtype, flow: str) -> tuple[Graph, torch.Tensor]:
     """A graph without weights, with self-loops of weight `fill` if that is given, and its edges' `normalised` weights.
 
-    Made once for each graph, which keeps it for later calls.
+    Made once for each graph, which keeps it for later calls: as what training can use too, also in inference mode.
     """
     kept, key = graph.__dict__.setdefault("_normalised", {}), (fill, dtype, flow)
     if key not in kept:

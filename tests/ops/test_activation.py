@@ -85,6 +85,15 @@ def test_gradients_where_results_saturate():
         torch.testing.assert_close(ours, torch.autograd.grad(FUNCTIONS[name].stock(x), x, g)[0], equal_nan=True)
 
 
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_gradients_of_large_values(dtype):
+    """What is left of a derivative's vanishing part must not grow with the value."""
+    x = torch.tensor([19.0, 21.0, 1e4, 1e10, 1e20, 1e30], dtype=dtype, requires_grad=True)
+    (grad,) = torch.autograd.grad(ops.activation(x, "mish", backend="cpu").sum(), x)
+    torch.testing.assert_close(grad, torch.ones_like(x))
+
+
 def test_in_place_layers_work_in_place(reached):
     for layer in (nn.ReLU(True), nn.SiLU(True), nn.ELU(inplace=True), nn.LeakyReLU(0.2, True), nn.Mish(True)):
         x = torch.randn(3, 4)

@@ -75,11 +75,11 @@ struct Mish {
   }
   template <class T>
   NNZOO_INLINE Vec<T> gradient(Vec<T> g, Vec<T> x) const {
-    const Vec<T> e = exp(min(constant<T>(saturated), x)), one = constant<T>(1), two = constant<T>(2);
+    const Vec<T> low = min(constant<T>(saturated), x), e = exp(low), one = constant<T>(1), two = constant<T>(2);
     const Vec<T> n = e * (e + two), part = one / (n + two);
     // The derivative of the tanh: 4 (n + 1) / (n + 2)^2 times the sigmoid e / (1 + e), and n + 1 is (1 + e)^2.
     const Vec<T> rise = constant<T>(4) * e * (e + one) * part * part;
-    return g * fma(x, rise, n * part);
+    return g * fma(low, rise, n * part);  // of x, the little that is left of `rise` would make a lot
   }
   static constexpr double saturated = 20;  // n / (n + 2) is 1 from here on, in float64 too
 };

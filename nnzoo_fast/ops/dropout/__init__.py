@@ -46,12 +46,12 @@ def dropout(
         As `input`.
 
     Raises:
-        TypeError: `input` is no tensor.
+        TypeError: `input` or `seed` is no tensor.
         ValueError: `p` is no probability.
         RuntimeError: shapes, dtypes or devices that don't fit together.
         BackendError: `backend` can't run this call.
     """
-    check_tensors("dropout", input=input)
+    check_tensors("dropout", input=input, **({} if seed is None else {"seed": seed}))
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p has to be between 0 and 1, but got {p}")
     if is_traceable(input) and not (bias is None and residual is None):

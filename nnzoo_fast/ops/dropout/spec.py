@@ -89,6 +89,7 @@ SPEC = OpSpec(
         wrong("residual-size", RuntimeError, "residual is", residual=torch.ones(4)),
         wrong("residual-dtype", RuntimeError, "residual is torch.float64", residual=torch.ones(3, 4).double()),
         wrong("seed", RuntimeError, "seed is torch.float32", seed=torch.ones(1)),
+        wrong("seed-int", TypeError, "seed is a int", seed=3),
     ],
     bench=[
         bench(4096, 3072, quick=True),

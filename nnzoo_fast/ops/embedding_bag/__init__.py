@@ -115,6 +115,17 @@ def keeps(args, needs):
     return (needs[3], True, True, True), (False, args[4] == "max")
 
 
+def formula(grads, args, outputs, needs):
+    """Gradients that can be differentiated again; of "max" from the places that were kept, without the table."""
+    weight, indices, offsets, _, mode, padding_idx = args
+    if mode != "max":
+        return operation.reference_gradients(grads, args, needs, torch.is_grad_enabled())
+    indices, place = indices[: int(offsets[-1])].long(), outputs[1].long()
+    rows = torch.nn.functional.pad(indices[indices != padding_idx], (0, 1))[place]  # -1, an empty bag, is the last
+    grad = torch.where(place < 0, 0, grads[0])
+    return grad.new_zeros(weight.shape).scatter_add(0, rows, grad), None, None, None
+
+
 operation = Operation(
     "embedding_bag",
     "Tensor weight, Tensor indices, Tensor offsets, Tensor? per_sample_weights, str mode, SymInt padding_idx",
@@ -124,4 +135,5 @@ operation = Operation(
     stock=stock,
     table=(Backend("cpu", cpu.supports, cpu.forward, cpu.backward, cpu.pays),),
     keeps=keeps,
+    formula=formula,
 )

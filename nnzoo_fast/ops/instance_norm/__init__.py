@@ -38,7 +38,7 @@ def instance_norm(
         backend: run on this backend or raise; by default the first that pays.
 
     Returns:
-        As input, in its memory format.
+        As input, in its memory format; contiguous where running statistics are updated.
 
     Raises:
         ValueError: a single value per channel.
@@ -66,7 +66,8 @@ def _tracked(input, running_mean, running_var, weight, bias, momentum, eps, back
     images, count = input.shape[:2]
     running = running_mean, running_var
     vectors = [None if tensor is None else tensor.repeat(images) for tensor in (*running, weight, bias)]
-    joined = input.reshape(1, images * count, *input.shape[2:])
+    # Contiguous: a view of one channels-last image has strides that torch's backward of batch norm misreads.
+    joined = input.contiguous().view(1, images * count, *input.shape[2:])
     output = batch_norm(joined, *vectors, True, momentum, eps, backend=backend)
     with torch.no_grad():
         for tensor, each in zip(running, vectors, strict=False):
