@@ -188,3 +188,17 @@ def test_a_call_larger_than_the_cache_gives_the_same_bits(layout):
         alone = group_norm(one, 16, backend="cpu")
         (grad,) = torch.autograd.grad(alone, one, grads[place : place + 1])
         assert torch.equal(alone, output[place : place + 1]) and torch.equal(grad, found[place : place + 1])
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", PAIRS)
+def test_many_rows_of_few_channels(name):
+    """Adjacent channels are added up row by row: runs are short enough that outliers at the start swallow little."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 6, 33, 200), torch.randn(6)
+    x.flatten()[:4] = -1e5
+    x = x.contiguous(memory_format=torch.channels_last)
+    ours, stock = PAIRS[name]
+    with nnzoo_fast.backend("cpu"):
+        found = ours(x, weight)
+    assert Error.of(found, stock(x.double(), weight.double())).largest < 1e-6

@@ -155,7 +155,7 @@ struct Backward {
       split.each(args.threads, C, [&](std::int64_t image, std::int64_t part, std::int64_t begin, std::int64_t end) {
         Scratch own;
         GradSums* const mine = found + (image * split.parts + part) * C;
-        column_grad_sums(begin, end, split.block, center + image * C, mine, own.take<T>(2 * C));
+        column_grad_sums(begin, end, split.run, center + image * C, mine, own.take<T>(2 * C));
       });
       for (std::int64_t i = 0; i < channels; ++i) {
         totals[i] = {0, 0};

@@ -106,7 +106,7 @@ struct Forward {
       double* const found = scratch.take<double>(split.images * split.parts * 2 * C);
       split.each(args.threads, C, [&](std::int64_t image, std::int64_t part, std::int64_t begin, std::int64_t end) {
         Scratch own;
-        column_moments(begin, end, split.block, found + (image * split.parts + part) * 2 * C, own.take<T>(3 * C));
+        column_moments(begin, end, split.run, found + (image * split.parts + part) * 2 * C, own.take<T>(3 * C));
       });
       for (std::int64_t set = 0; set < sets.count; ++set) {
         const std::int64_t image = sets.shape.over_batch ? 0 : set / sets.shape.G;
