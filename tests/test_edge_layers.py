@@ -286,3 +286,12 @@ def test_training_is_pygs_step_by_step():
             losses.append(loss.item())
     ours, theirs = losses[:10], losses[10:]
     assert ours[-1] < ours[0] and torch.allclose(torch.tensor(ours), torch.tensor(theirs), rtol=1e-6, atol=0)
+
+
+def test_edge_conv_under_autocast_gives_what_its_linear_layers_give():
+    layer = nn.EdgeConv(torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)))
+    x, edges = torch.randn(6, 4), torch.tensor([[0, 1, 2, 3], [1, 2, 2, 0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x, edges).dtype == torch.bfloat16
+        assert layer(x.bfloat16(), edges).dtype == torch.bfloat16
+    assert layer(x, edges).dtype == torch.float32

@@ -151,8 +151,11 @@ def test_a_damaged_file_is_no_whole_file(tmp_path):
         ),
         (lambda state: state.update({"fc.bias": 3}), "'fc.bias' is a int"),
         (lambda state: state.clear(), "conv1.weight is missing.* and .* more"),
+        (lambda state: state.update({"fc.bias": torch.ones(7).to_sparse()}), "fc.bias is a torch.sparse_coo tensor"),
+        (lambda state: state.update({"fc.bias": torch.ones(7, device="meta")}), "fc.bias has no values"),
+        (lambda state: state.update({"fc.bias": torch.ones(7) * 1j}), "fc.bias is a .* of torch.complex64"),
     ],
-    ids=["missing", "unknown", "shape", "type", "empty"],
+    ids=["missing", "unknown", "shape", "type", "empty", "sparse", "meta", "complex"],
 )
 def test_what_does_not_fit_is_named_and_changes_nothing(change, message):
     model, state = small_resnet(0), dict(small_resnet(1).state_dict())
@@ -228,6 +231,21 @@ def test_bert_is_that_of_transformers(name, tmp_path):
             found = models.from_huggingface(source).eval()(tokens, mask, segments)
             found = found if isinstance(found, tuple) else (found,)
             assert len(found) == len(truth) and not deviations(found, stock, truth, torch.float32)
+
+
+def test_damaged_folders_are_named(tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match="holds a list"):
+        models.from_huggingface(tmp_path)
+    (tmp_path / "config.json").write_text('{"architectures": ["BertModel"]}')
+    with pytest.raises(ValueError, match="neither a model.safetensors nor a pytorch_model.bin"):
+        models.from_huggingface(tmp_path)
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="this BertModel lacks"):
+        models.from_huggingface(tmp_path)
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(ValueError, match="no whole file"):
+        weights_of(tmp_path / "folder.safetensors")
 
 
 def test_bert_says_what_it_can_not_read():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -41,15 +41,22 @@ def load(model: torch.nn.Module, source: Source) -> torch.nn.Module:
     problems = [f"{key} is missing" for key in own if key not in state]
     problems += [f"{key} is unknown" for key in state if key not in own]
     problems += [
-        f"{key} has shape {list(state[key].shape)}, expected {list(value.shape)}"
-        for key, value in own.items()
-        if key in state and state[key].shape != value.shape
+        f"{key} {problem}" for key, value in own.items() if key in state for problem in _misfits(state[key], value)
     ]
     if problems:
         more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
         raise ValueError(f"{type(model).__name__}: {'; '.join(problems[:MOST_NAMED])}{more}")
     model.load_state_dict(state)
     return model
+
+
+def _misfits(given: torch.Tensor, own: torch.Tensor) -> Iterator[str]:
+    if given.shape != own.shape:
+        yield f"has shape {list(given.shape)}, expected {list(own.shape)}"
+    if given.is_meta and not own.is_meta:
+        yield "has no values: it is on the meta device"
+    if given.layout != torch.strided or given.is_complex() != own.is_complex():
+        yield f"is a {given.layout} tensor of {given.dtype}, expected a strided one of {own.dtype}"
 
 
 def weights_of(source: Source) -> dict[str, torch.Tensor]:
@@ -80,7 +87,9 @@ def _read(path: Path) -> dict:
             raise ModuleNotFoundError("files of safetensors need `pip install safetensors`") from None
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except FileNotFoundError:
+            raise
+        except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is no whole file of safetensors: {error}") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -148,14 +157,20 @@ def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Mo
     if name not in _FROM_TRANSFORMERS:
         raise ValueError(f"from_huggingface: knows {', '.join(_FROM_TRANSFORMERS)}, got {name}")
     kind, convert = _FROM_TRANSFORMERS[name]
-    return load(convert(kind, config, state), state)
+    try:
+        model = convert(kind, config, state)
+    except KeyError as error:
+        raise ValueError(f"from_huggingface: the configuration of this {name} lacks {error}") from None
+    return load(model, state)
 
 
 def _read_folder(folder: Path) -> tuple[str, dict, dict[str, torch.Tensor]]:
     config = json.loads((folder / "config.json").read_text())
-    path = next((path for path in sorted(folder.glob("model*")) if path.suffix in (".safetensors", ".bin")), None)
+    if not isinstance(config, dict):
+        raise ValueError(f"{folder}/config.json holds a {type(config).__name__}, expected an object")
+    path = next(filter(Path.is_file, (folder / name for name in ("model.safetensors", "pytorch_model.bin"))), None)
     if path is None:
-        raise ValueError(f"{folder} has a config.json, but no model.safetensors")
+        raise ValueError(f"{folder} has neither a model.safetensors nor a pytorch_model.bin in one piece")
     return (config.get("architectures") or ["no architecture"])[0], config, weights_of(path)
 
 

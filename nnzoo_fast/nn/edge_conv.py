@@ -70,7 +70,7 @@ class EdgeConv(MessagePassing):
         dtype = torch.float32 if target.dtype == torch.bfloat16 else target.dtype
         p, q = halves(layers[0], source, target, dtype)
         if fused:
-            return self._fused(graph, p, q, layers, reduce, dtype).to(target.dtype)
+            return self._fused(graph, p, q, layers, reduce, dtype).to(result_dtype(target))
         hidden = (rows_of_edges(p, graph, "target") + rows_of_edges(q, graph, "source")).to(target.dtype)
         for layer in layers[1:]:
             hidden = layer(hidden)
@@ -161,3 +161,10 @@ def halves(linear: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor, 
     bias = None if linear.bias is None else linear.bias.to(dtype)
     p = ops.linear(target.to(dtype), weight[:, :channels] - of_source, bias)
     return p, ops.linear(source.to(dtype), of_source)
+
+
+def result_dtype(x: torch.Tensor) -> torch.dtype:
+    """Of what linear layers make of `x`: that of autocast, where it is on."""
+    kind = x.device.type
+    lowered = torch.is_autocast_enabled(kind) and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return torch.get_autocast_dtype(kind) if lowered else x.dtype

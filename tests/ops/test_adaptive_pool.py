@@ -141,3 +141,14 @@ def test_autocast_widens_what_torch_widens(kind, n):
     with torch.autocast("cpu", torch.bfloat16):
         found, expected = (layer(*inputs) for layer in layers)
     assert found.dtype == expected.dtype
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ISAS)
+def test_means_of_large_images_stay_accurate(name, isa):
+    """Added up one after another, 90,000 pixels lose four digits."""
+    isa(name)
+    input = torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0))
+    for given in (input, input.contiguous(memory_format=torch.channels_last)):
+        found = adaptive_avg_pool(given, (1, 1), backend="cpu")
+        torch.testing.assert_close(found.double(), given.double().mean((2, 3), keepdim=True), rtol=5e-7, atol=0)

@@ -114,8 +114,9 @@ class AdaptiveMean {
                                Vectors<vectors>, int lanes) const {
     const std::int64_t channels = windows_.channels;
     const S* const from = input_ + image * volume(windows_.input) * channels + channel;
-    Vec<T> total[vectors];
-    for (auto& sum : total) sum = Vec<T>::zero();
+    Vec<T> total[vectors], middle[vectors];  // a third level, since an image may have millions of pixels
+    for (int v = 0; v < vectors; ++v) total[v] = middle[v] = Vec<T>::zero();
+    std::int64_t parts = 0;
     for_each_row(box, [&](std::int64_t d, std::int64_t h) {
       const S* pixel = from + flat_position(windows_.input, d, h, box.w.begin) * channels;
       for (std::int64_t left = length(box.w); left > 0; left -= block_terms) {
@@ -126,13 +127,19 @@ class AdaptiveMean {
             part[v] += load_lanes<T>(pixel + v * Vec<T>::width, vectors == 1 ? lanes : Vec<T>::width);
           }
         }
-        for (int v = 0; v < vectors; ++v) total[v] += part[v];
+        for (int v = 0; v < vectors; ++v) middle[v] += part[v];
+        if (++parts % block_terms == 0) {
+          for (int v = 0; v < vectors; ++v) {
+            total[v] += middle[v];
+            middle[v] = Vec<T>::zero();
+          }
+        }
       }
     });
     const Vec<T> count = Vec<T>::set(static_cast<T>(box.elements()));
     S* const to = output_ + output * channels + channel;
     for (int v = 0; v < vectors; ++v) {
-      store_lanes(total[v] / count, to + v * Vec<T>::width, vectors == 1 ? lanes : Vec<T>::width);
+      store_lanes((total[v] + middle[v]) / count, to + v * Vec<T>::width, vectors == 1 ? lanes : Vec<T>::width);
     }
   }
 

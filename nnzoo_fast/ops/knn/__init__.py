@@ -48,7 +48,7 @@ def knn(
         and without gradient.
 
     Raises:
-        TypeError: `x` or `y` is no tensor.
+        TypeError: `x` or `y` is no tensor, or `k` no int.
         ValueError: `k` below 1, a batch that decreases or doesn't fit, a coordinate that is not finite.
         RuntimeError: shapes, dtypes or devices that don't fit together.
         BackendError: `backend` can't run this call.
@@ -62,6 +62,8 @@ def knn(
 def search(name, x, y, k, batch_x, batch_y, *, radius=torch.inf, cosine=False, skip_same=False, batch_size, backend):
     """The operation's outputs for the arguments of a public function `name`."""
     x, y = (points.detach()[:, None] if points.dim() == 1 else points.detach() for points in (x, y))
+    if not isinstance(k, int):
+        raise TypeError(f"{name}: k is {k!r}, expected an int")
     if k < 1:
         raise ValueError(f"{name}: k is {k}, expected at least 1")
     starts = starts_of(name, (x, y), (batch_x, batch_y), batch_size)
