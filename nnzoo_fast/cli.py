@@ -22,7 +22,7 @@ from rich.table import Table
 from nnzoo_fast import _extension, machine, verify
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND
 from nnzoo_fast.cuemu.command import app as cuemu_app
-from nnzoo_fast.explain import explain, reached_by
+from nnzoo_fast.explain import NotReached, explain, reached_by
 from nnzoo_fast.spec import Maker, OpSpec, all_specs
 
 app = typer.Typer(help="Fast neural-network layers with the same answers as PyTorch.", no_args_is_help=True)
@@ -250,9 +250,13 @@ def _runs_on(spec: OpSpec) -> dict[str, dict[str, str]]:
     chosen = {}
     for dtype in spec.dtypes:
         call = spec.bench[0].make(Maker(dtype, device)) if spec.bench else spec.samples[0].make(Maker(dtype, device))
-        explanation = explain(spec.function, *call.args, **call.kwargs)
-        reason = next(row.reason for row in explanation.rows if row.backend == explanation.chosen)
-        chosen[verify.short(dtype)] = {"backend": explanation.chosen, "reason": reason}
+        try:
+            explanation = explain(spec.function, *call.args, **call.kwargs)
+            backend = explanation.chosen
+            reason = next(row.reason for row in explanation.rows if row.backend == backend)
+        except NotReached:
+            backend, reason = STOCK_BACKEND, "no kernel for this call: it is stock torch's as a whole"
+        chosen[verify.short(dtype)] = {"backend": backend, "reason": reason}
     return chosen
 
 

@@ -55,7 +55,7 @@ def explain(op: Callable, *args, measure: bool = False, **kwargs) -> Explanation
         measure: also time every backend that can run the call (median of 5 calls each, forward only).
 
     Raises:
-        ValueError: the call reaches no operation of this package.
+        NotReached: the call reaches no operation of this package.
     """
     found, values, way = reached_by(op, *args, **kwargs)
     chosen = chosen_backend(found, values, way)
@@ -66,11 +66,15 @@ def explain(op: Callable, *args, measure: bool = False, **kwargs) -> Explanation
     return Explanation(found.name, way, chosen, rows)
 
 
+class NotReached(ValueError):
+    """A call runs no operation of this package: its function gave it to stock torch as a whole."""
+
+
 def reached_by(op: Callable, *args, **kwargs) -> tuple[operation.Operation, tuple, str]:
     """The first operation that a call reaches, the arguments of its schema, and its route. Nothing is computed.
 
     Raises:
-        ValueError: the call reaches no operation of this package.
+        NotReached: the call reaches no operation of this package.
     """
     reached = []
 
@@ -81,7 +85,7 @@ def reached_by(op: Callable, *args, **kwargs) -> tuple[operation.Operation, tupl
     with recording(record), contextlib.suppress(_Reached):
         op(*args, **kwargs)
     if not reached:
-        raise ValueError(f"{op!r} runs no operation of nnzoo_fast")
+        raise NotReached(f"{op!r} runs no operation of nnzoo_fast")
     return reached[0]
 
 

@@ -43,7 +43,9 @@ def test_info_as_json(run):
 def test_info_without_kernels(run, monkeypatch):
     monkeypatch.setattr(_extension, "_C", None)
     code, out, _ = run("info", "--json")
-    assert code == 0 and json.loads(out)["build"] is None
+    facts = json.loads(out)
+    assert code == 0 and facts["build"] is None
+    assert {row["backend"] for dtypes in facts["operations"].values() for row in dtypes.values()} == {"torch"}
 
 
 def test_importing_the_library_loads_no_tool():

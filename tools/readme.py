@@ -205,11 +205,15 @@ def pages() -> dict[Path, dict[str, str]]:
     """Every README with generated tables: name and text of each table."""
     tables = {ROOT / "README.md": {"backends": backends_table(), "speed": speed_overview()}}
     for name, spec in all_specs().items():
-        own = {"ladder": ladder_table(name), "speed": speed_table(name)} if spec.variants else {}
+        path = ROOT / "nnzoo_fast" / "ops" / name / "README.md"
+        if not path.exists():
+            continue
+        own = {"speed": speed_table(name)}
+        if spec.variants:
+            own["ladder"] = ladder_table(name)
         if spec.counted:
             own["counters"] = counters_table(name)
-        if own:
-            tables[ROOT / "nnzoo_fast" / "ops" / name / "README.md"] = own
+        tables[path] = own
     return tables
 
 

@@ -15,7 +15,7 @@ from nnzoo_fast import _extension, machine, verify
 from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND
 from nnzoo_fast.benchmark.memory import peak_memory
 from nnzoo_fast.benchmark.timing import Ratio, Timing, interleave
-from nnzoo_fast.explain import explain
+from nnzoo_fast.explain import NotReached, explain
 from nnzoo_fast.machine import Roof
 from nnzoo_fast.spec import BenchCase, Call, Maker, OpSpec, outputs_of
 
@@ -222,7 +222,10 @@ def _amounts(case: BenchCase, dtype: torch.dtype, work: str) -> tuple[float, flo
 
 def _ran_on(job: Job, device: str) -> str:
     call = job.case.make(Maker(job.dtype, device, grad=job.work == TRAINING))
-    return explain(job.spec.function, *call.args, **call.kwargs).chosen
+    try:
+        return explain(job.spec.function, *call.args, **call.kwargs).chosen
+    except NotReached:
+        return STOCK_BACKEND
 
 
 @functools.cache
