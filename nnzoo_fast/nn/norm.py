@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from nnzoo_fast import ops
+from nnzoo_fast.nn import dimensions
 from nnzoo_fast.nn.drop_in import drop_in
 
 
@@ -58,40 +59,19 @@ class _BatchNorm:
         return ops.batch_norm(input, mean, variance, self.weight, self.bias, of_batch, momentum, self.eps)
 
 
-@drop_in(torch.nn.BatchNorm1d)
-class BatchNorm1d(_BatchNorm, torch.nn.BatchNorm1d):
-    """`torch.nn.BatchNorm1d`: [N, C] or [N, C, L] -> the same."""
+class _Lazy:
+    """Mixin: the drop-in of its kind after the first call, which says how many channels there are."""
 
 
-@drop_in(torch.nn.BatchNorm2d)
-class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d`: [N, C, H, W] -> the same."""
-
-
-@drop_in(torch.nn.BatchNorm3d)
-class BatchNorm3d(_BatchNorm, torch.nn.BatchNorm3d):
-    """`torch.nn.BatchNorm3d`: [N, C, D, H, W] -> the same."""
-
-
-@drop_in(torch.nn.LazyBatchNorm1d)
-class LazyBatchNorm1d(torch.nn.LazyBatchNorm1d):
-    """`torch.nn.LazyBatchNorm1d`, which becomes our `BatchNorm1d` at its first call."""
-
-    cls_to_become = BatchNorm1d
-
-
-@drop_in(torch.nn.LazyBatchNorm2d)
-class LazyBatchNorm2d(torch.nn.LazyBatchNorm2d):
-    """`torch.nn.LazyBatchNorm2d`, which becomes our `BatchNorm2d` at its first call."""
-
-    cls_to_become = BatchNorm2d
-
-
-@drop_in(torch.nn.LazyBatchNorm3d)
-class LazyBatchNorm3d(torch.nn.LazyBatchNorm3d):
-    """`torch.nn.LazyBatchNorm3d`, which becomes our `BatchNorm3d` at its first call."""
-
-    cls_to_become = BatchNorm3d
+BatchNorm1d, BatchNorm2d, BatchNorm3d = dimensions.layers(
+    "BatchNorm", _BatchNorm, "[N, C, {space}], in one dimension [N, C] too -> the same."
+)
+LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d = dimensions.layers(
+    "LazyBatchNorm",
+    _Lazy,
+    "becomes our `BatchNorm{n}d` at its first call.",
+    cls_to_become=[BatchNorm1d, BatchNorm2d, BatchNorm3d],
+)
 
 
 class _InstanceNorm:
@@ -107,37 +87,12 @@ class _InstanceNorm:
         return ops.instance_norm(input, *statistics, self.weight, self.bias, of_input, momentum, self.eps)
 
 
-@drop_in(torch.nn.InstanceNorm1d)
-class InstanceNorm1d(_InstanceNorm, torch.nn.InstanceNorm1d):
-    """`torch.nn.InstanceNorm1d`: [N, C, L] -> the same, N being optional."""
-
-
-@drop_in(torch.nn.InstanceNorm2d)
-class InstanceNorm2d(_InstanceNorm, torch.nn.InstanceNorm2d):
-    """`torch.nn.InstanceNorm2d`: [N, C, H, W] -> the same, N being optional."""
-
-
-@drop_in(torch.nn.InstanceNorm3d)
-class InstanceNorm3d(_InstanceNorm, torch.nn.InstanceNorm3d):
-    """`torch.nn.InstanceNorm3d`: [N, C, D, H, W] -> the same, N being optional."""
-
-
-@drop_in(torch.nn.LazyInstanceNorm1d)
-class LazyInstanceNorm1d(torch.nn.LazyInstanceNorm1d):
-    """`torch.nn.LazyInstanceNorm1d`, which becomes our `InstanceNorm1d` at its first call."""
-
-    cls_to_become = InstanceNorm1d
-
-
-@drop_in(torch.nn.LazyInstanceNorm2d)
-class LazyInstanceNorm2d(torch.nn.LazyInstanceNorm2d):
-    """`torch.nn.LazyInstanceNorm2d`, which becomes our `InstanceNorm2d` at its first call."""
-
-    cls_to_become = InstanceNorm2d
-
-
-@drop_in(torch.nn.LazyInstanceNorm3d)
-class LazyInstanceNorm3d(torch.nn.LazyInstanceNorm3d):
-    """`torch.nn.LazyInstanceNorm3d`, which becomes our `InstanceNorm3d` at its first call."""
-
-    cls_to_become = InstanceNorm3d
+InstanceNorm1d, InstanceNorm2d, InstanceNorm3d = dimensions.layers(
+    "InstanceNorm", _InstanceNorm, "[N, C, {space}] -> the same, N being optional."
+)
+LazyInstanceNorm1d, LazyInstanceNorm2d, LazyInstanceNorm3d = dimensions.layers(
+    "LazyInstanceNorm",
+    _Lazy,
+    "becomes our `InstanceNorm{n}d` at its first call.",
+    cls_to_become=[InstanceNorm1d, InstanceNorm2d, InstanceNorm3d],
+)

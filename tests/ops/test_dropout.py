@@ -45,7 +45,10 @@ def test_rate_and_mean():
 @needs_kernels
 def test_no_number_of_threads_and_no_earlier_call_changes_a_mask(isa):
     x = torch.randn(257, 33)
-    call = lambda: ops.dropout(x, 0.4, residual=x)  # noqa: E731
+
+    def call():
+        return ops.dropout(x, 0.4, residual=x)
+
     threads, expected = torch.get_num_threads(), seeded(call)
     try:
         torch.set_num_threads(1)
