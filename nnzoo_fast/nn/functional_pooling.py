@@ -11,8 +11,14 @@ Size = int | tuple[int, ...]
 
 
 def for_each(n: int, size: object) -> object:
-    """`size` with a number for each dimension, which says how many there are."""
+    """`size` with a number for each dimension, which says how many there are.
+
+    Raises:
+        RuntimeError: a sequence of neither one number nor `n`.
+    """
     if isinstance(size, Sequence):
+        if len(size) not in (1, n):
+            raise RuntimeError(f"a {n}d pooling takes a number or {n} of them, got {size!r}")
         return tuple(size) * (n if len(size) == 1 else 1)
     return (size,) * n
 

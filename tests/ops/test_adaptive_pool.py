@@ -152,3 +152,9 @@ def test_means_of_large_images_stay_accurate(name, isa):
     for given in (input, input.contiguous(memory_format=torch.channels_last)):
         found = adaptive_avg_pool(given, (1, 1), backend="cpu")
         torch.testing.assert_close(found.double(), given.double().mean((2, 3), keepdim=True), rtol=5e-7, atol=0)
+
+
+@pytest.mark.parametrize("layer", [nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.MaxPool2d, nn.AvgPool2d])
+def test_sizes_for_another_number_of_dimensions_are_refused(layer):
+    with pytest.raises(RuntimeError, match="a 2d pooling takes a number or 2 of them, got"):
+        layer((1, 2, 3))(torch.randn(1, 2, 4, 4))
