@@ -25,11 +25,13 @@ from rich.table import Table
 import nnzoo_fast
 from nnzoo_fast import recipes
 from nnzoo_fast.benchmark.timing import quartiles
+from nnzoo_fast.interrupt import interrupts_between_steps
 from nnzoo_fast.machine import Machine
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.recipes.twins import FAST, SAME_RTOL, SAME_STEPS, STOCK, Comparison, train_twins
 
 SEEDS = 3
+REDRAW_S = 0.1
 HEADERS = (
     "family",
     "metric",
@@ -95,21 +97,34 @@ def compare(chosen: dict[str, recipes.Recipe], seeds: int, steps: int | None, co
     """Trains every pair under a progress bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     comparisons = []
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    # Drawn between steps: a thread of its own would draw in the middle of timed ones.
+    progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, auto_refresh=False)
+    with progress, interrupts_between_steps() as take_interrupt:
         total = sum(seeds * ((steps or recipe.steps) + precise_steps(recipe, steps)) for recipe in chosen.values())
         task = progress.add_task("", total=total)
+        drawn = time.perf_counter()
+
+        def advance() -> None:
+            nonlocal drawn
+            take_interrupt()
+            now = time.perf_counter()
+            due = now - drawn >= REDRAW_S
+            drawn = now if due else drawn
+            progress.update(task, advance=1, refresh=due)
+
         for name, recipe in chosen.items():
             comparison = Comparison(recipe)
             for seed in range(seeds):
-                progress.update(task, description=f"{name}, seed {seed + 1} of {seeds}")
-                comparison.runs.append(train_twins(recipe, seed, lambda: progress.advance(task), steps))
+                progress.update(task, description=f"{name}, seed {seed + 1} of {seeds}", refresh=True)
+                comparison.runs.append(train_twins(recipe, seed, advance, steps))
                 if count := precise_steps(recipe, steps):
-                    progress.update(task, description=f"{name} in float64, seed {seed + 1} of {seeds}")
-                    pair = train_twins(recipe, seed, lambda: progress.advance(task), count, dtype=torch.float64)
+                    progress.update(task, description=f"{name} in float64, seed {seed + 1} of {seeds}", refresh=True)
+                    pair = train_twins(recipe, seed, advance, count, dtype=torch.float64)
                     comparison.precise.append(pair)
             comparisons.append(comparison)
             outcome = "; ".join(comparison.problems()) or "trains equally"
             console.print(f"{name}: {outcome}, {comparison.speed_up:.2f} times as fast", style="dim", highlight=False)
+        take_interrupt()
     return comparisons
 
 

@@ -185,7 +185,7 @@ def test_ctrl_c_while_training_writes_nothing(tmp_path):
         _, errors = job.communicate(timeout=60)
     finally:
         job.kill()
-    assert job.returncode == 130 and b"nothing written" in errors
+    assert b"nothing written" in errors and job.returncode == 130, errors
     assert os.listdir(tmp_path / "report") == []
 
 
