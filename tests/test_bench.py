@@ -8,14 +8,13 @@ import types
 
 import pytest
 import torch
+from built import needs_kernels
 
 from nnzoo_fast import _extension, backends, charts, machine, recipes
 from nnzoo_fast.benchmark import graphs, layers, memory, models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 LINEAR = all_specs()["linear"]
 ROOF = Roof(flops=100e9, bytes=10e9)

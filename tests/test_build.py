@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from built import ISAS
 from interpreter import printed, run_python
 
 from nnzoo_fast import _extension
@@ -19,7 +20,6 @@ PACKAGE = ROOT / "nnzoo_fast"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 NINJA_FILE = Path("build", "ninja", f"{sysconfig.get_platform()}-{sys.implementation.cache_tag}", "build.ninja")
 BUILT = [path for path in (PACKAGE / (name + SUFFIX) for name in ("_C", "_cuda", "_cuemu")) if path.exists()]
-ISAS = _extension._C.isas() if _extension._C else ()
 SYSTEM_LIBRARIES = re.compile(
     r"(libstdc\+\+|libgcc_s|libgomp|libomp|libm|libc|libdl|librt|libpthread|ld-linux[\w-]*)\.so"
 )

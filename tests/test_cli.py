@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from built import needs_kernels
 
 from nnzoo_fast import _extension, backends, cli, verify
 from nnzoo_fast.spec import all_specs
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import layers
 import pytest
 import torch
+from built import needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import _extension
@@ -35,7 +36,7 @@ def examples():
         yield example(n, kernel_size=1, stride=3)
 
 
-@pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
+@needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize("example", list(examples()))
 def test_equals_stock(example, dtype):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import toy
+from built import needs_kernels
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.library import opcheck
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import nnzoo_fast
-from nnzoo_fast import _extension, backends
+from nnzoo_fast import backends
 from nnzoo_fast import operation as operation_module
 from nnzoo_fast.front_door import EAGER, OPS, STOCK, route
 from nnzoo_fast.spec import Maker
@@ -282,7 +283,7 @@ def test_autocast_lowers_as_torch_does(way):
             assert ours(x.to(dtype), weight).dtype == stock(x.to(dtype), weight).dtype == torch.bfloat16
 
 
-@pytest.mark.skipif(_extension._C is None, reason="needs the C++ kernels")
+@needs_kernels
 def test_only_what_a_gradient_needs_is_saved():
     def saved(needs_input, needs_weight):
         maker, sizes = Maker(), []

@@ -6,12 +6,11 @@ import pickle
 
 import pytest
 import torch
+from built import needs_kernels
 from torch.utils import _pytree
 
 from nnzoo_fast import Graph, _extension, group_edges
 from nnzoo_fast.ops import gather_scatter
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 
 def random_graph(nodes=50, count=400, weighted=False, seed=0):

@@ -5,15 +5,15 @@ import pickle
 
 import pytest
 import torch
+from built import needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import Graph, _extension, nn, ops
+from nnzoo_fast import Graph, nn, ops
 
 pyg = pytest.importorskip("torch_geometric.nn")
 
 NODES, EDGES = 12, torch.randint(0, 12, (2, 50), generator=torch.Generator().manual_seed(0))
 FEATURES = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 ATTENTION = [
     {},

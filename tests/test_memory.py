@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from built import needs_kernels
 from torch.profiler import ProfilerActivity, profile
 
-from nnzoo_fast import _extension, tune
+from nnzoo_fast import tune
 from nnzoo_fast.spec import Maker, all_specs, outputs_of
 
-pytestmark = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
+pytestmark = needs_kernels
 SLACK = 4096
 """Bytes for seeds and the like."""
 

@@ -5,11 +5,12 @@ import threading
 
 import pytest
 import torch
+from built import needs_kernels
 from torch.utils.data import DataLoader, Dataset
 
 from nnzoo_fast import _extension, accelerate, nn, pack
 
-pytestmark = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
+pytestmark = needs_kernels
 FEATURES, STEPS, BATCH, THREADS = 300, 6, 4, 4
 
 

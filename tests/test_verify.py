@@ -2,8 +2,8 @@
 
 import dataclasses
 
-import pytest
 import torch
+from built import needs_kernels
 
 from nnzoo_fast import _extension, verify
 from nnzoo_fast.spec import all_specs, outputs_of
@@ -11,8 +11,6 @@ from nnzoo_fast.spec import all_specs, outputs_of
 LINEAR = all_specs()["linear"]
 SMALL = dataclasses.replace(LINEAR, samples=LINEAR.samples[:4])
 TORCH = verify.Target("torch")
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 
 def failures_of(function, dtype=torch.float32):

@@ -3,12 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
 from nnzoo_fast import _extension, accelerate, nn, operation, ops
 from nnzoo_fast.ops.activation import cpu
 from nnzoo_fast.ops.activation.functions import FUNCTIONS
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels here")
 
 
 @pytest.fixture

@@ -5,17 +5,16 @@ import random
 
 import pytest
 import torch
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension, nn
+from nnzoo_fast import nn
 from nnzoo_fast.ops import adaptive_avg_pool, adaptive_max_pool
 from nnzoo_fast.ops.adaptive_avg_pool.spec import stock as stock_mean
 from nnzoo_fast.ops.adaptive_max_pool import operation
 from nnzoo_fast.ops.adaptive_max_pool.spec import stock as stock_max
 from nnzoo_fast.spec import Call, Error, run_with_gradients
 
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 POOLS = [pytest.param(adaptive_avg_pool, stock_mean, id="avg"), pytest.param(adaptive_max_pool, stock_max, id="max")]
 
 

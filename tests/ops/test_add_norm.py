@@ -5,16 +5,14 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from built import ISAS, needs_kernels
 from torch.autograd import gradcheck, gradgradcheck
 
 import nnzoo_fast
-from nnzoo_fast import _extension, accelerate, nn, operation
+from nnzoo_fast import accelerate, nn, operation
 from nnzoo_fast.ops.add_norm import add_norm
 from nnzoo_fast.random import keep_mask, new_seed
 from nnzoo_fast.spec import Error, allowed_error
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels aren't built")
-ISAS = _extension._C.isas() if _extension._C else []
 
 
 def leaves(*shape, dtype=torch.float32):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from built import needs_kernels
 from torch.autograd import gradcheck, gradgradcheck
 
 import nnzoo_fast
@@ -15,7 +16,7 @@ from nnzoo_fast.ops.attention import operation
 from nnzoo_fast.random import keep_mask
 from nnzoo_fast.spec import Error, Maker, allowed_error, run_with_gradients
 
-pytestmark = pytest.mark.skipif(_extension._C is None, reason="needs the C++ kernels")
+pytestmark = needs_kernels
 LADDER = ["naive", "online by key", "online by block", "kernel"]
 
 

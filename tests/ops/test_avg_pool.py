@@ -4,15 +4,13 @@ import random
 
 import pytest
 import torch
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension, nn
+from nnzoo_fast import nn
 from nnzoo_fast.ops import avg_pool
 from nnzoo_fast.ops.avg_pool.spec import stock
 from nnzoo_fast.spec import Call, Error, run_with_gradients
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 
 
 def random_call(choice: random.Random) -> Call:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import _extension
@@ -12,7 +13,6 @@ from nnzoo_fast.ops.group_norm import group_norm
 from nnzoo_fast.ops.instance_norm import instance_norm
 from nnzoo_fast.spec import Error, allowed_error
 
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels aren't built")
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 

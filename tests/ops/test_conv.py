@@ -6,6 +6,7 @@ import matrix
 import pytest
 import torch
 import torch.nn.functional as F
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import _extension, tables
@@ -13,9 +14,6 @@ from nnzoo_fast.ops import conv
 from nnzoo_fast.ops.conv.reference import reference
 from nnzoo_fast.ops.conv.spec import SPEC, im2col
 from nnzoo_fast.spec import Call, Error, Maker, run_with_gradients
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 
 
 def random_call(choice: random.Random) -> Call:

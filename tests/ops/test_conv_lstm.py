@@ -8,15 +8,14 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension, nn
+from nnzoo_fast import nn
 from nnzoo_fast.ops import conv_lstm
 from nnzoo_fast.ops.conv_lstm.spec import SPEC
 from nnzoo_fast.spec import Call, Error, run_with_gradients
 
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 LAYERS = {1: nn.ConvLSTM1d, 2: nn.ConvLSTM2d, 3: nn.ConvLSTM3d}
 SIZES = {1: (7,), 2: (5, 6), 3: (3, 4, 2)}
 

@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import _extension, nn, tables
@@ -11,9 +12,6 @@ from nnzoo_fast.ops import conv, conv_transpose
 from nnzoo_fast.ops.conv_transpose.reference import reference
 from nnzoo_fast.ops.conv_transpose.spec import SPEC
 from nnzoo_fast.spec import Call, Error, run_with_gradients
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 
 
 def random_call(choice: random.Random) -> Call:

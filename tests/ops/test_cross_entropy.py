@@ -3,14 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension, ops
+from nnzoo_fast import ops
 from nnzoo_fast.nn import functional
 from nnzoo_fast.ops.cross_entropy import operation
 from nnzoo_fast.spec import Call, run_with_gradients
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
 
 
 @needs_kernels

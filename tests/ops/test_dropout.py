@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import _extension, nn, operation, ops
 from nnzoo_fast.ops.dropout import cpu
 from nnzoo_fast.random import keep_mask, new_seed
 
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels here")
 SHAPE = (37, 131)
 
 

@@ -5,10 +5,9 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
-from nnzoo_fast import _extension, nn, ops
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels here")
+from nnzoo_fast import nn, ops
 
 
 def distributions(rows=300, columns=77):

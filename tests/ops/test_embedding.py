@@ -4,10 +4,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
 from nnzoo_fast import _extension, ops
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels here")
 
 
 @needs_kernels

@@ -6,13 +6,13 @@ import sys
 import matrix
 import pytest
 import torch
+from built import needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import Graph, _extension
 from nnzoo_fast.ops import gather_scatter, scatter
 
 SPEC = matrix.SPECS["gather_scatter"]
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 
 def random_graph(nodes=50, count=400, weighted=False, seed=0):

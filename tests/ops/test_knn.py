@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
+from built import needs_kernels
 
 from nnzoo_fast import Graph, _extension, nn, ops
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels are not part of this installation")
 
 
 def brute_force(x, y, k, radius=math.inf, same=True):

@@ -5,15 +5,15 @@ import math
 import matrix
 import pytest
 import torch
+from built import ISAS, needs_kernels
 
-from nnzoo_fast import _extension, accelerate
+from nnzoo_fast import accelerate
 from nnzoo_fast.activations import ACTIVATIONS
 from nnzoo_fast.ops.linear import cpu, linear
 from nnzoo_fast.ops.linear.reference import reference
 from nnzoo_fast.spec import Error
 
-pytestmark = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
+pytestmark = needs_kernels
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 # Around the tiles' sizes (rows 4, 6, 8; columns 8, 16, 24, 48; the few-rows path ends at 16) and block ends of K.

@@ -2,16 +2,13 @@
 
 import pytest
 import torch
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension
 from nnzoo_fast.ops import linear_cross_entropy
 from nnzoo_fast.ops.linear_cross_entropy import cpu
 from nnzoo_fast.ops.linear_cross_entropy.reference import reference
 from nnzoo_fast.spec import Call, Error, run_with_gradients
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 
 
 def tensors(dtype=torch.float64, rows=23, features=7, classes=301):

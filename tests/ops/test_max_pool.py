@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from built import ISAS, needs_kernels
 
 import nnzoo_fast
 from nnzoo_fast import _extension, nn
@@ -14,9 +15,6 @@ from nnzoo_fast.ops.conv.outputs import memory_format_of
 from nnzoo_fast.ops.max_pool import operation
 from nnzoo_fast.ops.max_pool.spec import stock
 from nnzoo_fast.spec import Call, Error, run_with_gradients
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
-ISAS = _extension._C.isas() if _extension._C else []
 
 
 def random_call(choice: random.Random, generator: torch.Generator) -> Call:

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from built import needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension, nn
+from nnzoo_fast import nn
 from nnzoo_fast.ops import max_unpool
 from nnzoo_fast.ops.max_unpool.spec import stock
 from nnzoo_fast.spec import Call, run_with_gradients
 
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="no C++ kernels in this installation")
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 

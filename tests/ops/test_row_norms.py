@@ -5,15 +5,14 @@ import functools
 import pytest
 import torch
 import torch.nn.functional as F
+from built import needs_kernels
 
 import nnzoo_fast
-from nnzoo_fast import _extension, nn
+from nnzoo_fast import nn
 from nnzoo_fast.machine import last_level_cache
 from nnzoo_fast.ops.layer_norm import layer_norm, operation
 from nnzoo_fast.ops.rms_norm import rms_norm
 from nnzoo_fast.spec import Error, allowed_error
-
-needs_kernels = pytest.mark.skipif(_extension._C is None, reason="the C++ kernels aren't built")
 
 
 def results(function, input, weight, *rest):
