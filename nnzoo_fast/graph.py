@@ -50,7 +50,7 @@ class Graph:
         *,
         edge_weight: torch.Tensor | None = None,
     ):
-        _check_edge_index(edge_index)
+        check_edge_index(edge_index)
         edge_index = edge_index.detach().to(torch.int64, copy=True, memory_format=torch.contiguous_format)
         num_sources, num_targets = _sizes(num_nodes, edge_index)
         self.edge_index = edge_index
@@ -249,13 +249,14 @@ class Graph:
         return self._new(change(self.edge_index), weight, tuple(map(change, self.groups)))
 
 
-def _check_edge_index(edge_index: torch.Tensor) -> None:
+def check_edge_index(edge_index: torch.Tensor, name: str = "Graph") -> None:
+    """Raises TypeError or ValueError, in the name of `name`, for what is no integer tensor [2, E]."""
     if not is_traceable(edge_index):
-        raise TypeError(f"Graph: edge_index is a {type(edge_index).__name__}, expected an integer tensor [2, E]")
+        raise TypeError(f"{name}: edge_index is a {type(edge_index).__name__}, expected an integer tensor [2, E]")
     if edge_index.dtype not in _INDEX_DTYPES:
-        raise ValueError(f"Graph: edge_index is {edge_index.dtype}, expected an integer dtype")
+        raise ValueError(f"{name}: edge_index is {edge_index.dtype}, expected an integer dtype")
     if edge_index.dim() != 2 or edge_index.shape[0] != 2:
-        raise ValueError(f"Graph: edge_index is {list(edge_index.shape)}, expected [2, E]")
+        raise ValueError(f"{name}: edge_index is {list(edge_index.shape)}, expected [2, E]")
 
 
 def _sizes(num_nodes: int | tuple[int, int] | None, edge_index: torch.Tensor) -> tuple[int, int]:

@@ -35,8 +35,7 @@ def accelerate(model: M) -> M:
 
     Objects, parameters and `state_dict` stay. What ours doesn't know stays as it is: other classes and subclasses,
     aggregations that are modules, layers without a size yet, layers with hooks of `propagate`, more than one
-    `decomposed_layers`, `GCNConv(improved=True)`, attention that doesn't add, and SAGEConv and GINConv of flow
-    "target_to_source". Adopted layers take `edge_index` as a tensor or a `Graph`, no sparse matrix.
+    `decomposed_layers`, `GCNConv(improved=True)`, attention that doesn't add. Adopted layers take `edge_index` as a tensor or a `Graph`, no sparse matrix.
 
     Args:
         model: any module, a single layer too.
@@ -102,8 +101,6 @@ def _can_adopt(module: torch.nn.Module) -> bool:
     names = module.aggr if isinstance(module.aggr, list) else [module.aggr]
     attends = isinstance(module, _attentions())
     known = all(name in (("add", "sum") if attends else REDUCTIONS) for name in names)
-    # Of a pair, that flow takes senders from the first part in PyTorch Geometric, from the second in ours.
-    known = known and (attends or hasattr(module, "improved") or module.flow == "source_to_target")
     return known and not hooks and module.decomposed_layers == 1 and not getattr(module, "improved", False)
 
 

@@ -77,6 +77,26 @@ def test_two_kinds_of_nodes(name):
         torch.testing.assert_close(ours(alone, EDGES, size=(12, 15)), theirs(alone, EDGES, size=(12, 15)))
 
 
+@pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv", "GINConv", "EdgeConv", "NNConv"])
+def test_pairs_of_either_flow(name, flow):
+    """The first part is the senders' and the second the receivers', whichever way messages flow."""
+    kwargs = {"flow": flow, **({"add_self_loops": False} if "GAT" in name else {})}
+    layers = []
+    for module in (nn, pyg):
+        torch.manual_seed(3)
+        network = torch.nn.Sequential(torch.nn.Linear({"EdgeConv": 14, "NNConv": 3}.get(name, 7), 35))
+        sizes = {"GINConv": (network,), "EdgeConv": (network,), "NNConv": ((7, 7), 5, network)}.get(name, ((7, 7), 5))
+        layers.append(getattr(module, name)(*sizes, **kwargs).double())
+    ours, theirs = layers
+    pair = torch.randn(2, NODES, 7, dtype=torch.float64).unbind()
+    others = (FEATURES.double(),) if name == "NNConv" else ()
+    expected = theirs(pair, EDGES, *others)
+    torch.testing.assert_close(ours(pair, EDGES, *others), expected)
+    torch.testing.assert_close(ours(pair, Graph(EDGES, NODES), *others), expected)
+    assert not torch.allclose(ours(pair[::-1], EDGES, *others), expected)
+
+
 @pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
 def test_weights_of_attention_on_request(name):
     ours, theirs = (made(module, name, {"heads": 2, "edge_dim": 3}) for module in (nn, pyg))

@@ -153,11 +153,13 @@ def define(base):
     return Layer
 
 
+@pytest.mark.parametrize("pair", [False, True])
 @pytest.mark.parametrize("aggr", ["sum", "add", "mean", "max", "min", "mul", ["sum", "max"]])
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
-def test_message_passing_equals_pyg(aggr, flow):
+def test_message_passing_equals_pyg(aggr, flow, pair):
     layers = [define(base)(aggr, flow=flow) for base in (nn.MessagePassing, pyg.MessagePassing)]
-    x, attr = torch.randn(NODES, 4), torch.rand(EDGES.shape[1])
+    x = (torch.randn(NODES, 4), torch.randn(NODES, 4)) if pair else torch.randn(NODES, 4)
+    attr = torch.rand(EDGES.shape[1])
     if isinstance(aggr, list):
         layers = [define_plain(base)(aggr, flow=flow) for base in (nn.MessagePassing, pyg.MessagePassing)]
     ours, theirs = (layer(x, EDGES, attr) for layer in layers)
@@ -181,12 +183,9 @@ def define_plain(base):
 def test_plain_messages_are_fused_and_equal_pyg(aggr, flow, pair):
     ours, theirs = (define_plain(base)(aggr, flow=flow) for base in (nn.MessagePassing, pyg.MessagePassing))
     assert ours.fuse
-    x = (torch.randn(NODES, 4), torch.randn(NODES + 2, 4)) if pair else torch.randn(NODES, 4)
-    if pair and flow == "target_to_source":  # PyG takes the senders' features from the receivers' part there
-        turned = define_plain(pyg.MessagePassing)(aggr)
-        torch.testing.assert_close(ours(x, EDGES), turned((x[1], x[0]), EDGES.flip(0)))
-    else:
-        torch.testing.assert_close(ours(x, EDGES), theirs(x, EDGES))
+    receivers = NODES + 2 if flow == "source_to_target" else NODES
+    x = (torch.randn(NODES, 4), torch.randn(receivers, 4)) if pair else torch.randn(NODES, 4)
+    torch.testing.assert_close(ours(x, EDGES), theirs(x, EDGES))
     assert nnzoo_fast.explain(ours, x, EDGES).operation == "gather_scatter"
 
 
@@ -223,6 +222,35 @@ def test_wrong_calls_of_message_passing():
         layer.propagate(EDGES, x=x)
     with pytest.raises(IndexError):
         layer(x[:3], EDGES, torch.ones(9))
+    with pytest.raises(IndexError, match=r"x is \[6\], expected nodes in dimension -2"):
+        layer(x[:, 0], EDGES, torch.ones(9))
+    with pytest.raises(ValueError, match="x has 3 parts"):
+        layer((x, x, x), EDGES, torch.ones(9))
+    with pytest.raises(RuntimeError, match="index"):
+        layer.aggregate(x, EDGES[1], dim_size=NODES)
+    with pytest.raises(NotImplementedError, match="aggregate must be overridden"):
+        define(nn.MessagePassing)(None)(x, EDGES, torch.ones(9))
+
+
+@pytest.mark.parametrize("build", [define, define_plain], ids=["hooks", "fused"])
+@pytest.mark.parametrize(
+    "edges, error",
+    [(EDGES.float(), ValueError), (EDGES[0], ValueError), (EDGES.t(), ValueError), (EDGES.tolist(), TypeError)],
+    ids=["float", "one row", "nine rows", "list"],
+)
+def test_edges_that_are_none(build, edges, error):
+    with pytest.raises(error, match="edge_index"):
+        build(nn.MessagePassing)()(torch.randn(NODES, 4), edges, torch.ones(9))
+
+
+@pytest.mark.parametrize("build", [define, define_plain], ids=["hooks", "fused"])
+@pytest.mark.parametrize("counts", [(NODES, NODES + 2), (NODES + 2, NODES)])
+def test_a_pair_of_unequal_parts_has_one_direction(build, counts):
+    """PyTorch Geometric reads other rows than it should there, or past their end."""
+    pair = tuple(torch.randn(count, 4) for count in counts)
+    build(nn.MessagePassing)()(pair, EDGES, torch.ones(9))
+    with pytest.raises(ValueError, match=f"{counts[0]} senders and {counts[1]} receivers"):
+        build(nn.MessagePassing)(flow="target_to_source")(pair, EDGES, torch.ones(9))
 
 
 def test_scatter_is_what_aggregates():

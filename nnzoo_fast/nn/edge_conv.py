@@ -57,7 +57,7 @@ class EdgeConv(MessagePassing):
         return self.nn(torch.cat([x_i, x_j - x_i], dim=-1))
 
     def message_and_aggregate(self, graph: Graph, x: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        source, target = x if self.flow == "source_to_target" else (x[1], x[0])
+        source, target = x
         layers = layers_of(self.nn)
         rows = target.dim() == 2 and self.node_dim in (0, -2)
         if not rows or not begins_with_linear(layers, 2 * target.shape[1]):

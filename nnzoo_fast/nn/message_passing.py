@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nnzoo_fast import ops
-from nnzoo_fast.graph import Graph
+from nnzoo_fast.graph import Graph, check_edge_index
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES
 
 REDUCTIONS = {"add": "sum", **{name: name for name in REDUCES}}
@@ -65,14 +65,18 @@ class MessagePassing(torch.nn.Module):
             edge_index: integer [2, E] or a `Graph`.
             size: the numbers of nodes that rows 0 and 1 of `edge_index` point to; by default those of the arguments.
             kwargs: what `message`, `aggregate` and `update` ask for by name. Of an argument `x`, [N, *] or a pair for
-                the nodes of rows 0 and 1, `x_j` [E, *] is the sender's part for each edge, `x_i` the receiver's.
+                senders and receivers, `x_j` [E, *] is the sender's part for each edge, `x_i` the receiver's.
 
         Raises:
-            ValueError: sizes that contradict each other, or a wrong `edge_index`.
-            TypeError: an argument that is asked for is missing.
-            IndexError: an index out of range.
+            ValueError: sizes that contradict each other, a wrong `edge_index`, or flow "target_to_source" with a pair
+                for unequal numbers of nodes: turn the edges around for that.
+            TypeError: an argument that is asked for is missing, or an `edge_index` that is neither tensor nor `Graph`.
+            IndexError: an index out of range, or features without the dimension of nodes.
+            NotImplementedError: `aggr` is None and `aggregate` not overridden.
         """
         i, j = (1, 0) if self.flow == "source_to_target" else (0, 1)
+        if not isinstance(edge_index, Graph):
+            check_edge_index(edge_index, "MessagePassing")
         names = _parameters(self.message) + _parameters(self.aggregate)[1:] + _parameters(self.update)[1:]
         sizes = self._sizes(edge_index, size, names, kwargs, i)
         if self.fuse:
@@ -95,6 +99,8 @@ class MessagePassing(torch.nn.Module):
         self, inputs: torch.Tensor, index: torch.Tensor, ptr: torch.Tensor | None = None, dim_size: int | None = None
     ) -> torch.Tensor:
         """The messages reduced by their receivers `index`."""
+        if self.aggr is None:
+            raise NotImplementedError(f"{type(self).__name__}: aggr is None, so aggregate must be overridden")
         results = [ops.scatter(inputs, index, self.node_dim, dim_size, name) for name in _names(self.aggr)]
         return results[0] if isinstance(self.aggr, str) else torch.cat(results, dim=-1)
 
@@ -110,8 +116,7 @@ class MessagePassing(torch.nn.Module):
         self, x: torch.Tensor | tuple, graph: Graph, edge_weight: torch.Tensor | None = None
     ) -> torch.Tensor:
         """`ops.gather_scatter` along `node_dim` with the reductions `aggr`; of a pair x, the senders' part is taken."""
-        if isinstance(x, (tuple, list)):
-            x = x[0 if self.flow == "source_to_target" else 1]
+        x = x[0] if isinstance(x, (tuple, list)) else x
         reduce = [REDUCTIONS[name] for name in _names(self.aggr)]
         results = ops.gather_scatter(x.movedim(self.node_dim, 0), graph.with_weight(None), edge_weight, reduce)
         results = [result.movedim(0, self.node_dim) for result in results]
@@ -136,17 +141,31 @@ class MessagePassing(torch.nn.Module):
             if name[-2:] in ("_i", "_j") and name not in _FROM_GRAPH:
                 end = i if name.endswith("_i") else 1 - i
                 data = kwargs.get(name[:-2])
-                both = isinstance(data, (tuple, list))
-                for place in (0, 1) if both else (end,):
-                    self._agree(sizes, place, data[place] if both else data, name[:-2])
+                if isinstance(data, (tuple, list)):
+                    self._agree_of_pair(sizes, i, data, name[:-2])
+                else:
+                    self._agree(sizes, end, data, name[:-2])
         known = [size for size in sizes if size is not None]
         if not known:
             known = [int(edge_index.max()) + 1 if edge_index.numel() else 0]
         return [known[0] if size is None else size for size in sizes]
 
+    def _agree_of_pair(self, sizes: list, i: int, data: tuple | list, name: str) -> None:
+        if len(data) != 2:
+            raise ValueError(f"MessagePassing: {name} has {len(data)} parts, expected a tensor or a pair")
+        for place, part in zip((1 - i, i), data, strict=True):
+            self._agree(sizes, place, part, name)
+        if i == 0 and None not in sizes and sizes[0] != sizes[1]:
+            counts = f"{sizes[1]} senders and {sizes[0]} receivers"
+            raise ValueError(
+                f"MessagePassing: {name} is a pair for {counts}, expected as many of both where flow is {self.flow!r}"
+            )
+
     def _agree(self, sizes: list, place: int, data: Any, name: str) -> None:
         if not isinstance(data, torch.Tensor):
             return
+        if not -data.dim() <= self.node_dim < data.dim():
+            raise IndexError(f"MessagePassing: {name} is {list(data.shape)}, expected nodes in dimension {self.node_dim}")
         if sizes[place] is None:
             sizes[place] = data.shape[self.node_dim]
         elif sizes[place] != data.shape[self.node_dim]:
@@ -159,7 +178,7 @@ class MessagePassing(torch.nn.Module):
             if name[-2:] in ("_i", "_j") and name[:-2] in kwargs:
                 end = i if name.endswith("_i") else j
                 data = kwargs[name[:-2]]
-                data = data[end] if isinstance(data, (tuple, list)) else data
+                data = data[name.endswith("_i")] if isinstance(data, (tuple, list)) else data
                 known[name] = data.index_select(self.node_dim, edge_index[end]) if data is not None else None
         graph = dict(edge_index=edge_index, edge_index_i=edge_index[i], edge_index_j=edge_index[j], index=edge_index[i])
         places = dict(ptr=None, size=sizes, size_i=sizes[i], size_j=sizes[j], dim_size=sizes[i])

@@ -85,8 +85,7 @@ class NNConv(MessagePassing):
         return torch.matmul(x_j.unsqueeze(1), weight).squeeze(1)
 
     def message_and_aggregate(self, graph: Graph, x: tuple, edge_attr: torch.Tensor) -> torch.Tensor:
-        source = x[0 if self.flow == "source_to_target" else 1]
-        messages = self.message(rows_of_edges(source, graph, "source"), edge_attr)
+        messages = self.message(rows_of_edges(x[0], graph, "source"), edge_attr)
         return self.aggregate(messages, graph.edge_index[1], None, graph.num_targets)
 
     def __repr__(self) -> str:
