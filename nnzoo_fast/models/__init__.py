@@ -19,16 +19,20 @@ from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EfficientNet
 from nnzoo_fast.models.feed_forward import MLP
 from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
+from nnzoo_fast.models.nasnet import NASNet
 from nnzoo_fast.models.pretrained import from_huggingface, from_pyg, from_torchvision, load
 from nnzoo_fast.models.recurrent import CharLSTM
 from nnzoo_fast.models.registry import available, create
 from nnzoo_fast.models.residual import ResNet
 from nnzoo_fast.models.sequences import ConvLSTMForecaster, Seq2Seq, SequenceClassifier, SequenceTagger
+from nnzoo_fast.models.signals import C3D, CNN
 from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
 from nnzoo_fast.models.vision_transformer import ViT
 
 __all__ = [
     "BERT",
+    "C3D",
+    "CNN",
     "FCN",
     "GAT",
     "GCN",
@@ -45,6 +49,7 @@ __all__ = [
     "EfficientNet",
     "GraphSAGE",
     "LeNet",
+    "NASNet",
     "ResNet",
     "Seq2Seq",
     "SequenceClassifier",

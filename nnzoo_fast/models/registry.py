@@ -11,9 +11,12 @@ import torch
 from nnzoo_fast.models.attention import GPT
 from nnzoo_fast.models.bert import BERTForPreTraining
 from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
+from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EFFICIENTNETS
 from nnzoo_fast.models.feed_forward import MLP
+from nnzoo_fast.models.nasnet import NASNETS
 from nnzoo_fast.models.residual import RESNETS
+from nnzoo_fast.models.signals import C3D, WAVES
 from nnzoo_fast.models.vision_transformer import VITS
 
 
@@ -25,17 +28,26 @@ class Published:
         family: of the zoo.
         make: makes it with random weights; takes the arguments of its class.
         peer: the implementation whose `state_dict` and answers are the same.
-        example: one input, as `make()` takes it.
+        example: the input of one call of what `make()` made, or all its inputs.
     """
 
     family: str
     make: Callable[..., torch.nn.Module]
     peer: str
-    example: Callable[[], torch.Tensor]
+    example: Callable[[], torch.Tensor | tuple]
+
+    def inputs(self) -> tuple:
+        """The arguments of one call."""
+        example = self.example()
+        return example if isinstance(example, tuple) else (example,)
+
+
+def _values(*shape: int) -> Callable[[], torch.Tensor]:
+    return lambda: torch.randn(1, *shape)
 
 
 def _images(channels: int, size: int) -> Callable[[], torch.Tensor]:
-    return lambda: torch.randn(1, channels, size, size)
+    return _values(channels, size, size)
 
 
 def _text() -> torch.Tensor:
@@ -47,10 +59,16 @@ _vision = functools.partial(Published, "convolutional")
 PUBLISHED: dict[str, Published] = {
     "mlp": Published("feed-forward", MLP, "PyTorch's quickstart", _images(1, 28)),
     "lenet": _vision(LeNet, "torch.nn", _images(1, 28)),
+    **{name: _vision(make, "torch.nn", _values(1, 32000)) for name, make in WAVES.items()},
+    "c3d": _vision(C3D, "torch.nn", _values(3, 16, 112, 112)),
     **{
         name: _vision(make, "torchvision", _images(3, 224))
         for name, make in {"alexnet": AlexNet, **VGGS, **RESNETS, **EFFICIENTNETS}.items()
     },
+    "nasnetamobile": _vision(NASNETS["nasnetamobile"], "timm", _images(3, 224)),
+    "nasnetalarge": _vision(NASNETS["nasnetalarge"], "timm", _images(3, 331)),
+    "fcn": _vision(functools.partial(FCN, 10), "torch.nn", _images(3, 32)),
+    "unet": _vision(UNet, "torch.nn", _images(3, 128)),
     **{name: Published("attention", make, "torchvision", _images(3, 224)) for name, make in VITS.items()},
     "bert": Published("attention", BERTForPreTraining, "transformers", _text),
     "gpt2": Published("attention", GPT, "transformers", _text),
