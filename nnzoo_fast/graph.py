@@ -160,6 +160,22 @@ class Graph:
         """
         return edits.remove_edges(self, edges)
 
+    def subgraph(self, nodes: torch.Tensor) -> tuple[Graph, torch.Tensor]:
+        """The graph of some nodes and of the edges among these, in their order.
+
+        Args:
+            nodes: integer [kept], the old number of each node that stays. The graph has one kind of nodes.
+
+        Returns:
+            the graph, and int64 [*], the places of its edges in `edge_index`.
+
+        Raises:
+            TypeError: `nodes` is no tensor.
+            ValueError: two kinds of nodes, no integers, or a node named twice.
+            IndexError: a node out of range.
+        """
+        return edits.subgraph(self, nodes)
+
     def with_self_loops(self, count: int | None = None) -> tuple[Graph, torch.Tensor]:
         """The graph with exactly one self-loop at each of the first `count` nodes, after all other edges.
 

@@ -92,6 +92,35 @@ def remove_edges(graph: Graph, edges: torch.Tensor) -> Graph:
     return Graph(graph.edge_index.index_select(1, kept), sizes, edge_weight=weight)
 
 
+def edges_among(edge_index: torch.Tensor, nodes: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The edges between `nodes`, some of `count`, with these renumbered by their place there, and where they stood."""
+    place = torch.full((count,), -1, dtype=torch.int64, device=nodes.device)
+    place[nodes] = torch.arange(nodes.shape[0], device=nodes.device)
+    ends = place[edge_index]
+    kept = (ends >= 0).all(0).nonzero()[:, 0]
+    return ends[:, kept], kept
+
+
+def subgraph(graph: Graph, nodes: torch.Tensor) -> tuple[Graph, torch.Tensor]:
+    from nnzoo_fast.graph import Graph
+
+    count = graph.num_sources
+    if count != graph.num_targets:
+        raise ValueError(f"Graph.subgraph: {graph} has two kinds of nodes, expected one")
+    if not isinstance(nodes, torch.Tensor):
+        raise TypeError(f"Graph.subgraph: nodes is a {type(nodes).__name__}, expected a tensor")
+    if nodes.dim() != 1 or nodes.is_floating_point() or nodes.is_complex() or nodes.dtype == torch.bool:
+        raise ValueError(f"Graph.subgraph: nodes is {nodes.dtype} {list(nodes.shape)}, expected integers [*]")
+    nodes = nodes.long()
+    if nodes.numel() and not 0 <= int(nodes.min()) <= int(nodes.max()) < count:
+        raise IndexError(f"Graph.subgraph: nodes holds a node out of range, expected 0 <= node < {count}")
+    if nodes.unique().numel() != nodes.numel():
+        raise ValueError("Graph.subgraph: nodes names one of them twice")
+    edge_index, kept = edges_among(graph.edge_index, nodes, count)
+    weight = None if graph.edge_weight is None else graph.edge_weight.index_select(0, kept)
+    return Graph(edge_index, nodes.shape[0], edge_weight=weight), kept
+
+
 def check_count(count: int) -> None:
     if not isinstance(count, (int, torch.SymInt)) or isinstance(count, bool):
         raise TypeError(f"Graph.with_self_loops: count is {count!r}, expected an int")

@@ -31,11 +31,12 @@ class Adopted:
 
 
 def accelerate(model: M) -> M:
-    """`nnzoo_fast.accelerate`, and each GCNConv, SAGEConv, GINConv, GATConv, GATv2Conv of PyTorch Geometric on ours.
+    """`nnzoo_fast.accelerate`, and PyTorch Geometric's GCN-, SAGE-, Graph-, GIN-, GAT- and GATv2Conv on ours.
 
     Objects, parameters and `state_dict` stay. What ours doesn't know stays as it is: other classes and subclasses,
     aggregations that are modules, layers without a size yet, layers with hooks of `propagate`, more than one
-    `decomposed_layers`, `GCNConv(improved=True)`, attention that doesn't add. Adopted layers take `edge_index` as a tensor or a `Graph`, no sparse matrix.
+    `decomposed_layers`, `GCNConv(improved=True)`, attention that doesn't add. Adopted layers take `edge_index` as a
+    tensor or a `Graph`, no sparse matrix.
 
     Args:
         model: any module, a single layer too.
@@ -71,7 +72,7 @@ def _classes() -> dict[type, type]:
     """For each class of PyTorch Geometric, ours, made from the stock class's attributes."""
     theirs = importlib.import_module("torch_geometric.nn")
     linear = importlib.import_module("torch_geometric.nn.dense.linear").Linear
-    ours = [nn.GCNConv, nn.SAGEConv, nn.GINConv, nn.GATConv, nn.GATv2Conv]
+    ours = [nn.GCNConv, nn.SAGEConv, nn.GraphConv, nn.GINConv, nn.GATConv, nn.GATv2Conv]
     found = {getattr(theirs, cls.__name__): cls for cls in ours} | {linear: _Linear}
     return {stock: _adopted(stock, cls) for stock, cls in found.items()}
 

@@ -93,6 +93,26 @@ def test_edges_come_and_go(weighted):
     assert same(whole.remove_edges(torch.arange(40, 55)), graph)
 
 
+def test_some_nodes_and_the_edges_among_them():
+    graph, nodes = random_graph(9, 40, weighted=True), torch.tensor([4, 0, 7, 5])
+    part, places = graph.subgraph(nodes)
+    inside = torch.isin(graph.edge_index, nodes).all(0)
+    assert torch.equal(places, inside.nonzero()[:, 0]) and part.num_nodes == 4
+    assert torch.equal(nodes[part.edge_index], graph.edge_index[:, inside])
+    assert torch.equal(part.edge_weight, graph.edge_weight[inside])
+    assert graph.subgraph(nodes[:0])[0].num_nodes == 0 and same(graph.subgraph(torch.arange(9))[0], graph)
+    for wrong, error, message in (
+        ([1], TypeError, "list"),
+        (torch.ones(2), ValueError, "float32"),
+        (torch.tensor([9]), IndexError, "out of range"),
+        (torch.tensor([1, 1]), ValueError, "twice"),
+    ):
+        with pytest.raises(error, match=message):
+            graph.subgraph(wrong)
+    with pytest.raises(ValueError, match="two kinds"):
+        Graph(torch.tensor([[0], [0]]), (1, 2)).subgraph(nodes)
+
+
 def test_wrong_edits():
     graph = random_graph(9, 40)
     with pytest.raises(IndexError, match=r"edge_index\[1, 0\] is 9"):

@@ -29,6 +29,7 @@ LAYERS = [
     *(("GATv2Conv", kwargs) for kwargs in [*ATTENTION, {"share_weights": True}]),
     *(("SAGEConv", kwargs) for kwargs in [{}, {"aggr": "max"}, {"aggr": ["mean", "std"]}, {"root_weight": False}]),
     ("SAGEConv", {"project": True, "normalize": True, "bias": False}),
+    *(("GraphConv", kwargs) for kwargs in [{}, {"aggr": "max", "bias": False}]),
     *(("GINConv", kwargs) for kwargs in [{}, {"eps": 0.5}, {"eps": 0.5, "train_eps": True}]),
 ]
 PARAMETERS = [pytest.param(name, kwargs, id=f"{name}-{kwargs}") for name, kwargs in LAYERS]
@@ -66,9 +67,17 @@ def test_equals_pyg(name, kwargs):
     compare(ours, theirs, x, Graph(EDGES, NODES), *others)
 
 
-@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv"])
+def test_graph_conv_weighs_edges():
+    ours, theirs = (made(module, "GraphConv", {}).double() for module in (nn, pyg))
+    x, weight = torch.randn(NODES, 7, dtype=torch.float64), torch.rand(50, dtype=torch.float64)
+    compare(ours, theirs, x, EDGES, weight)
+    compare(ours, theirs, x, Graph(EDGES, NODES), weight)
+    torch.testing.assert_close(ours(x, Graph(EDGES, NODES, edge_weight=weight)), theirs(x, EDGES, weight))
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv", "GraphConv"])
 def test_two_kinds_of_nodes(name):
-    kwargs = {} if name == "SAGEConv" else {"heads": 2, "add_self_loops": False}
+    kwargs = {} if name in ("SAGEConv", "GraphConv") else {"heads": 2, "add_self_loops": False}
     ours, theirs = (made(module, name, kwargs, ((7, 4), 5)) for module in (nn, pyg))
     pair = torch.randn(NODES, 7), torch.randn(NODES + 3, 4)
     torch.testing.assert_close(ours(pair, EDGES), theirs(pair, EDGES))
@@ -78,7 +87,7 @@ def test_two_kinds_of_nodes(name):
 
 
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
-@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv", "GINConv", "EdgeConv", "NNConv"])
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "SAGEConv", "GraphConv", "GINConv", "EdgeConv", "NNConv"])
 def test_pairs_of_either_flow(name, flow):
     """The first part is the senders' and the second the receivers', whichever way messages flow."""
     kwargs = {"flow": flow, **({"add_self_loops": False} if "GAT" in name else {})}

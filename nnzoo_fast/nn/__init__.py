@@ -37,12 +37,14 @@ from nnzoo_fast.nn.gat_conv import GATConv, GATv2Conv
 from nnzoo_fast.nn.gcn_conv import GCNConv, gcn_norm
 from nnzoo_fast.nn.gin_conv import GINConv
 from nnzoo_fast.nn.global_pool import global_add_pool, global_max_pool, global_mean_pool
+from nnzoo_fast.nn.graph_conv import GraphConv
 from nnzoo_fast.nn.graph_network import GraphNetwork
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.nn_conv import NNConv
+from nnzoo_fast.nn.node_pooling import SAGPooling, TopKPooling
 from nnzoo_fast.nn.norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -83,6 +85,7 @@ from nnzoo_fast.nn.pooling import (
 from nnzoo_fast.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nnzoo_fast.nn.sage_conv import SAGEConv
 from nnzoo_fast.nn.sequential import Sequential
+from nnzoo_fast.nn.set2set import Set2Set
 from nnzoo_fast.nn.softmax import LogSoftmax, Softmax
 from nnzoo_fast.nn.transformer import (
     Transformer,
@@ -130,6 +133,7 @@ __all__ = [
     "GCNConv",
     "GELU",
     "GINConv",
+    "GraphConv",
     "GraphNetwork",
     "GRU",
     "GRUCell",
@@ -176,12 +180,15 @@ __all__ = [
     "RNNCell",
     "ReLU",
     "SAGEConv",
+    "SAGPooling",
     "Sequential",
+    "Set2Set",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
     "Tanh",
+    "TopKPooling",
     "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnzoo_fast import ops
+from nnzoo_fast.graph import Graph
 
 
 def global_add_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None = None) -> torch.Tensor:
@@ -41,3 +42,10 @@ def _pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None, reduce:
     if reduce == "max":
         return x.max(dim, keepdim=x.dim() <= 2)[0]
     return x.sum(dim, keepdim=x.dim() <= 2) if reduce == "sum" else x.mean(dim, keepdim=x.dim() <= 2)
+
+
+def members(batch: torch.Tensor, size: int | None = None) -> Graph:
+    """The graph with an edge from each node to its graph, in the order of nodes: what sums over graphs walk along."""
+    size = size if size is not None else int(batch.max()) + 1 if batch.numel() else 0
+    nodes = torch.arange(batch.shape[0], device=batch.device)
+    return Graph(torch.stack([nodes, batch]), (batch.shape[0], size))

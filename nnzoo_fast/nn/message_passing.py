@@ -165,7 +165,8 @@ class MessagePassing(torch.nn.Module):
         if not isinstance(data, torch.Tensor):
             return
         if not -data.dim() <= self.node_dim < data.dim():
-            raise IndexError(f"MessagePassing: {name} is {list(data.shape)}, expected nodes in dimension {self.node_dim}")
+            expected = f"expected nodes in dimension {self.node_dim}"
+            raise IndexError(f"MessagePassing: {name} is {list(data.shape)}, {expected}")
         if sizes[place] is None:
             sizes[place] = data.shape[self.node_dim]
         elif sizes[place] != data.shape[self.node_dim]:
