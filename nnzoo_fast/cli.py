@@ -169,7 +169,7 @@ def zoo(
         for row in rows:
             table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
     else:
-        rows = [asdict(row) for row in summarise(create(name).eval(), *PUBLISHED[name].inputs())]
+        rows = [asdict(row) for row in summarise(create(name).eval(), *PUBLISHED[name].example())]
         table = _table(f"{name}, for one example", "layer", "class", "output", "parameters", "MFLOP", "runs on")
         for row in rows:
             output = "not reached" if row["output"] is None else "x".join(map(str, row["output"]))

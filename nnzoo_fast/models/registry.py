@@ -28,30 +28,25 @@ class Published:
         family: of the zoo.
         make: makes it with random weights; takes the arguments of its class.
         peer: the implementation whose `state_dict` and answers are the same.
-        example: the input of one call of what `make()` made, or all its inputs.
+        example: one set of inputs, as `make()` takes them.
     """
 
     family: str
     make: Callable[..., torch.nn.Module]
     peer: str
-    example: Callable[[], torch.Tensor | tuple]
-
-    def inputs(self) -> tuple:
-        """The arguments of one call."""
-        example = self.example()
-        return example if isinstance(example, tuple) else (example,)
+    example: Callable[[], tuple[torch.Tensor, ...]]
 
 
-def _values(*shape: int) -> Callable[[], torch.Tensor]:
-    return lambda: torch.randn(1, *shape)
+def _values(*shape: int) -> Callable[[], tuple[torch.Tensor, ...]]:
+    return lambda: (torch.randn(1, *shape),)
 
 
-def _images(channels: int, size: int) -> Callable[[], torch.Tensor]:
+def _images(channels: int, size: int) -> Callable[[], tuple[torch.Tensor, ...]]:
     return _values(channels, size, size)
 
 
-def _text() -> torch.Tensor:
-    return torch.zeros(1, 64, dtype=torch.int64)
+def _text() -> tuple[torch.Tensor, ...]:
+    return (torch.zeros(1, 64, dtype=torch.int64),)
 
 
 _vision = functools.partial(Published, "convolutional")
