@@ -40,6 +40,10 @@ CASES = {
     "Seq2Seq": (lambda: models.Seq2Seq(11, 13, 12, 2), lambda: (integers(11, 4, 6), integers(13, 4, 5))),
     "ConvLSTMForecaster": (lambda: models.ConvLSTMForecaster(2, 5), lambda: (normal(3, 4, 2, 6, 7),)),
     "GPT": (lambda: models.GPT(23, 16, 24, 2, 3, dropout=0.0), lambda: (integers(23, 2, 13),)),
+    "Transformer": (
+        lambda: models.Transformer(13, None, 24, 3, 1, 1, dim_feedforward=40, dropout=0.0),
+        lambda: (integers(13, 4, 6), integers(13, 4, 5)),
+    ),
     "FCN": (lambda: models.FCN(5, 3, (6, 7)), lambda: (normal(2, 3, 17, 14),)),
     "UNet": (lambda: models.UNet(5, 3, (4, 6, 8)), lambda: (normal(2, 3, 20, 16),)),
     "ViT": (lambda: models.ViT(5, 3, 16, 8, 2, 3, 24, 40), lambda: (normal(3, 3, 16, 16),)),
@@ -190,7 +194,7 @@ def test_gpt_loads_gpt2():
             do_sample=False,
             eos_token_id=None,
         )
-    assert torch.equal(ours.generate(tokens[:1], 12, temperature=0), continued)
+    assert torch.equal(ours.generate(tokens[:1], 12), continued)
     ours.load_state_dict(ours.state_dict())
 
 
@@ -239,22 +243,6 @@ def test_char_lstm_continues_where_it_stopped():
         first, state = model(text[:, :4])
         second, _ = model(text[:, 4:], state)
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
-
-
-@pytest.mark.parametrize(
-    "model", [lambda: models.CharLSTM(17), lambda: models.GPT(17, 8, 16, 1, 2)], ids=["LSTM", "GPT"]
-)
-def test_generate(model):
-    model, prompt = model().eval(), integers(17, 2, 3)
-    drawn = [model.generate(prompt, 12, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
-    assert drawn[0].shape == (2, 15) and torch.equal(drawn[0][:, :3], prompt)
-    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-    assert torch.equal(model.generate(prompt, 0), prompt)
-    for wrong in (prompt[0], prompt[:, :0]):
-        with pytest.raises(ValueError, match="prompt must be"):
-            model.generate(wrong, 1)
-    with pytest.raises(ValueError, match="temperature"):
-        model.generate(prompt, 1, temperature=-1)
 
 
 @pytest.mark.parametrize(

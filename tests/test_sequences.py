@@ -69,6 +69,93 @@ def test_a_forecast_feeds_on_itself():
         made(images, 0)
 
 
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_a_language_model_goes_on_where_it_stopped(kind):
+    torch.manual_seed(0)
+    made, text = models.RecurrentLanguageModel(11, 5, 7, 2, kind=kind).double().eval(), integers(11, 3, 9)
+    whole, last = made(text)
+    state, parts = None, []
+    for part in text.split([4, 1, 4], dim=1):
+        logits, state = made(part, state)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts, 1), whole)
+    torch.testing.assert_close(state, last)
+    assert not torch.allclose(made(text[:, 4:])[0], whole[:, 4:]), "the state matters"
+    found = made.generate(text, 6, num_beams=11)
+    scores = {width: score(made, made.generate(text, 6, num_beams=width), 9) for width in (1, 11)}
+    assert found.shape == (3, 15) and (scores[11] >= scores[1] - 1e-12).all()
+
+
+def score(model, text, start):
+    steps = model(text[:, :-1])[0].log_softmax(-1).gather(-1, text[:, 1:, None])
+    return steps[:, start - 1 :, 0].sum(1)
+
+
+def step(kind, x, h, w_x, w_h, b_x, b_h):
+    """One step of torch's formulas: rnn and gru."""
+    if kind == "rnn":
+        return torch.tanh(x @ w_x.T + b_x + h @ w_h.T + b_h)
+    (xr, xz, xn), (hr, hz, hn) = (x @ w_x.T + b_x).chunk(3, -1), (h @ w_h.T + b_h).chunk(3, -1)
+    r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
+    return (1 - z) * torch.tanh(xn + r * hn) + z * h
+
+
+def textbook_gru(x, h, w_x, w_h, b_x, b_h):
+    """As `step`, but the reset gate acts on the state, before the product (Cho et al., 2014)."""
+    (xr, xz, xn), (hr, hz, _) = (x @ w_x.T + b_x).chunk(3, -1), (h @ w_h.T + b_h).chunk(3, -1)
+    r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
+    return (1 - z) * torch.tanh(xn + (r * h) @ w_h.chunk(3)[2].T + b_h.chunk(3)[2]) + z * h
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru"])
+def test_which_formulas_are_meant(kind):
+    torch.manual_seed(0)
+    layer, x = models.SequenceTagger(5, 7, 3, kind).double().rnn, normal(2, 4, 5)
+    weights = [parameter.detach().clone() for parameter in layer.parameters()]
+
+    def run(step):
+        h, found = torch.zeros(2, 7, dtype=torch.float64), []
+        for now in x.unbind(1):
+            h = step(now, h, *weights)
+            found.append(h)
+        return torch.stack(found, 1)
+
+    output = layer(x)[0]
+    torch.testing.assert_close(run(lambda *args: step(kind, *args)), output)
+    b_x, b_h = weights[2:]
+    weights[2:] = [b_x + b_h, torch.zeros_like(b_h)]
+    one_bias = run(lambda *args: step(kind, *args))
+    if kind == "rnn":
+        torch.testing.assert_close(one_bias, output)
+    else:
+        assert not torch.allclose(one_bias, output), "the new state's hidden bias stands behind the reset gate"
+        weights[2:] = [b_x, b_h]
+        assert not torch.allclose(run(textbook_gru), output)
+
+
+def test_an_lstm_has_no_peepholes():
+    torch.manual_seed(0)
+    made, x = models.SequenceTagger(5, 7, 3, "lstm").double().rnn, normal(1, 1, 5)
+    state = normal(1, 1, 7), normal(1, 1, 7, seed=2)
+    w_x, w_h, b_x, b_h = made.parameters()
+    i, f, g, o = (x[0] @ w_x.T + b_x + state[0][0] @ w_h.T + b_h).chunk(4, -1)
+    c = f.sigmoid() * state[1][0] + i.sigmoid() * g.tanh()
+    torch.testing.assert_close(made(x, state)[0][0], o.sigmoid() * c.tanh())
+
+
+def test_every_kind_is_in_the_registry():
+    names = set(models.available())
+    for kind in ("rnn", "gru", "lstm", "bilstm"):
+        assert {f"{kind}_classifier", f"{kind}_tagger"} <= names
+        with torch.device("meta"):
+            tagger = models.create(f"{kind}_tagger", num_classes=3, vocabulary=20)
+        assert tagger.rnn.bidirectional == (kind == "bilstm") and tagger.head.out_features == 3
+    assert {"rnn_language_model", "gru_language_model", "lstm_language_model", "seq2seq", "conv_lstm"} <= names
+    with torch.device("meta"):
+        medium = models.create("lstm_language_model")
+    assert sum(p.numel() for p in medium.parameters()) == 19_780_400
+
+
 def test_unknown_kinds():
     with pytest.raises(ValueError, match="SequenceTagger: kind is 'tcn', expected rnn, gru, lstm"):
         models.SequenceTagger(3, 4, 5, "tcn")

@@ -14,6 +14,7 @@ from nnzoo_fast.models.bert import (
     BERTForSequenceClassification,
     BERTForTokenClassification,
 )
+from nnzoo_fast.models.cache import KeyValueCache
 from nnzoo_fast.models.convolutional import VGG, AlexNet, LeNet
 from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EfficientNet
@@ -21,12 +22,13 @@ from nnzoo_fast.models.feed_forward import MLP
 from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
 from nnzoo_fast.models.nasnet import NASNet
 from nnzoo_fast.models.pretrained import from_huggingface, from_pyg, from_torchvision, load
-from nnzoo_fast.models.recurrent import CharLSTM
+from nnzoo_fast.models.recurrent import CharLSTM, RecurrentLanguageModel
 from nnzoo_fast.models.registry import available, create
 from nnzoo_fast.models.residual import ResNet
 from nnzoo_fast.models.sequences import ConvLSTMForecaster, Seq2Seq, SequenceClassifier, SequenceTagger
 from nnzoo_fast.models.signals import C3D, CNN
 from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
+from nnzoo_fast.models.transformer import Transformer
 from nnzoo_fast.models.vision_transformer import ViT
 
 __all__ = [
@@ -48,12 +50,15 @@ __all__ = [
     "ConvLSTMForecaster",
     "EfficientNet",
     "GraphSAGE",
+    "KeyValueCache",
     "LeNet",
     "NASNet",
+    "RecurrentLanguageModel",
     "ResNet",
     "Seq2Seq",
     "SequenceClassifier",
     "SequenceTagger",
+    "Transformer",
     "UNet",
     "ViT",
     "available",

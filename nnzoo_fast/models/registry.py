@@ -15,14 +15,17 @@ from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EFFICIENTNETS
 from nnzoo_fast.models.feed_forward import MLP
 from nnzoo_fast.models.nasnet import NASNETS
+from nnzoo_fast.models.recurrent import LANGUAGE_MODELS
 from nnzoo_fast.models.residual import RESNETS
+from nnzoo_fast.models.sequences import CLASSIFIERS, TAGGERS, ConvLSTMForecaster, Seq2Seq
 from nnzoo_fast.models.signals import C3D, WAVES
+from nnzoo_fast.models.transformer import TRANSFORMERS
 from nnzoo_fast.models.vision_transformer import VITS
 
 
 @dataclass(frozen=True)
 class Published:
-    """A model of the size that its authors published.
+    """A model of the size that its authors published; of recurrent ones there are many, and one is taken.
 
     Args:
         family: of the zoo.
@@ -49,7 +52,12 @@ def _text() -> tuple[torch.Tensor, ...]:
     return (torch.zeros(1, 64, dtype=torch.int64),)
 
 
+def _texts() -> tuple[torch.Tensor, ...]:
+    return torch.zeros(1, 64, dtype=torch.int64), torch.zeros(1, 48, dtype=torch.int64)
+
+
 _vision = functools.partial(Published, "convolutional")
+_recurrent = functools.partial(Published, "recurrent")
 
 PUBLISHED: dict[str, Published] = {
     "mlp": Published("feed-forward", MLP, "PyTorch's quickstart", _images(1, 28)),
@@ -65,6 +73,11 @@ PUBLISHED: dict[str, Published] = {
     "fcn": _vision(functools.partial(FCN, 10), "torch.nn", _images(3, 32)),
     "unet": _vision(UNet, "torch.nn", _images(3, 128)),
     **{name: Published("attention", make, "torchvision", _images(3, 224)) for name, make in VITS.items()},
+    **{name: _recurrent(make, "torch.nn", _values(28, 28)) for name, make in CLASSIFIERS.items()},
+    **{name: _recurrent(make, "torch.nn", _text) for name, make in {**TAGGERS, **LANGUAGE_MODELS}.items()},
+    "seq2seq": _recurrent(functools.partial(Seq2Seq, 10000, 10000), "torch.nn", _texts),
+    "conv_lstm": _recurrent(ConvLSTMForecaster, "Keras", _values(10, 1, 64, 64)),
+    **{name: Published("attention", make, "torch.nn", _texts) for name, make in TRANSFORMERS.items()},
     "bert": Published("attention", BERTForPreTraining, "transformers", _text),
     "gpt2": Published("attention", GPT, "transformers", _text),
 }

@@ -1,21 +1,67 @@
-"""How a generative model draws its next token."""
+"""How a generative model draws its next token: which tokens may be drawn, and how often."""
+
+from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
-def draw(logits: torch.Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> torch.Tensor:
-    """One index per row of `logits` [N, vocabulary], drawn from softmax(logits / temperature): int64 [N, 1].
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """`logits` [N, vocabulary] with -inf in place of all but the k largest of a row; what equals the k-th stays.
 
-    Temperature 0 takes the largest.
+    Raises:
+        ValueError: `k` is less than 1.
     """
-    if temperature < 0:
-        raise ValueError(f"draw: temperature must not be negative, got {temperature}")
-    if temperature == 0:
-        return logits.argmax(dim=-1, keepdim=True)
-    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)
+    if k < 1:
+        raise ValueError(f"top_k must be at least 1, got {k}")
+    if k >= logits.shape[-1]:
+        return logits
+    return logits.masked_fill(logits < logits.topk(k).values[:, -1:], -torch.inf)
 
 
-def require_prompt(prompt: torch.Tensor) -> None:
-    """Raises ValueError unless `prompt` is [N, T] with T >= 1: a first token can't be drawn from nothing."""
-    if prompt.dim() != 2 or prompt.shape[1] == 0:
-        raise ValueError(f"generate: prompt must be [N, T] with T >= 1, got {list(prompt.shape)}")
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """`logits` [N, vocabulary] with -inf in place of all but the fewest tokens whose probabilities sum to `p`.
+
+    Nucleus sampling: Holtzman et al., "The curious case of neural text degeneration" (2020). The most likely token
+    always stays.
+
+    Raises:
+        ValueError: `p` is not in (0, 1].
+    """
+    if not 0 < p <= 1:
+        raise ValueError(f"top_p must be greater than 0 and at most 1, got {p}")
+    if p == 1:
+        return logits
+    ordered, tokens = logits.sort()
+    out = ordered.softmax(-1).cumsum(-1) <= 1 - p
+    out[:, -1] = False
+    return logits.masked_fill(out.scatter(-1, tokens, out), -torch.inf)
+
+
+def draw(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One token per row of `logits` [N, vocabulary], drawn from softmax(logits / temperature): int64 [N].
+
+    Args:
+        logits: of any dtype.
+        temperature: below 1 prefers likely tokens, above 1 levels them.
+        top_k: draw among the `top_k` likeliest, then
+        top_p: among the fewest of these whose probabilities sum to `top_p`.
+        generator: of random numbers; by default torch's.
+
+    Raises:
+        ValueError: `temperature` or `top_k` or `top_p` out of range.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be greater than 0, got {temperature}")
+    logits = logits / temperature
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k)
+    if top_p is not None:
+        logits = keep_top_p(logits, top_p)
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)

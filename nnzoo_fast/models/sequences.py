@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nnzoo_fast import nn
-from nnzoo_fast.models.sampling import draw
-
-KINDS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-"""The layers that `kind` names. torch's have two biases, and the GRU's reset gate acts behind the hidden product."""
+from nnzoo_fast.models.generation import Continuation, check_ids, write
+from nnzoo_fast.models.recurrent import KINDS, recurrent_layer, select_state
 
 
 class _Recurrent(nn.Module):
@@ -27,11 +27,9 @@ class _Recurrent(nn.Module):
         vocabulary: int | None,
     ):
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"{type(self).__name__}: kind is {kind!r}, expected {', '.join(KINDS)}")
         self.embedding = None if vocabulary is None else nn.Embedding(vocabulary, input_size)
         between = dropout if num_layers > 1 else 0.0
-        self.rnn = KINDS[kind](
+        self.rnn = recurrent_layer(self, kind)(
             input_size, hidden_size, num_layers, batch_first=True, dropout=between, bidirectional=bidirectional
         )
         self.dropout = nn.Dropout(dropout)
@@ -58,7 +56,7 @@ class SequenceClassifier(_Recurrent):
         input_size: values of an element, or of a token's vector.
         hidden_size: size of the state.
         num_classes: size of the output.
-        kind: "rnn", "gru" or "lstm".
+        kind: "rnn", "gru" or "lstm"; `recurrent.KINDS` says which formulas are meant.
         num_layers: stacked layers.
         bidirectional: read from both ends.
         dropout: probability of dropping a value between layers and before the last one.
@@ -92,6 +90,25 @@ class SequenceTagger(SequenceClassifier):
         Behind the end of a sequence stand the logits of a zero output.
         """
         return self.head(self.dropout(self.read(x, lengths)[0]))
+
+
+_KINDS = {kind: {"kind": kind} for kind in KINDS} | {"bilstm": {"kind": "lstm", "bidirectional": True}}
+
+CLASSIFIERS = {
+    f"{name}_classifier": functools.partial(
+        SequenceClassifier, input_size=28, hidden_size=128, num_classes=10, **options
+    )
+    for name, options in _KINDS.items()
+}
+"""Of the size at which handwritten digits are read row by row."""
+
+TAGGERS = {
+    f"{name}_tagger": functools.partial(
+        SequenceTagger, input_size=50, hidden_size=300, num_classes=45, vocabulary=10000, **options
+    )
+    for name, options in _KINDS.items()
+}
+"""Of the sizes for 45 parts of speech in Huang et al., "Bidirectional LSTM-CRF models for sequence tagging" (2015)."""
 
 
 class Seq2Seq(nn.Module):
@@ -144,22 +161,30 @@ class Seq2Seq(nn.Module):
         self,
         source: torch.Tensor,
         start: int,
-        count: int,
+        max_new_tokens: int,
         lengths: torch.Tensor | None = None,
-        temperature: float = 0.0,
-        generator: torch.Generator | None = None,
+        **options,
     ) -> torch.Tensor:
-        """Writes `count` tokens behind token `start`: int64 [N, count]. Call `eval()` first.
+        """Write a target. Call `eval()` first.
 
-        Each is drawn from softmax(logits / temperature); 0 takes the most likely one.
+        Args:
+            source: int64 [N, S].
+            start: the token that targets begin with.
+            max_new_tokens: the most tokens to write.
+            lengths: int64 [N], of the sources; by default all S.
+            options: of `generation.write`, such as `do_sample`, `temperature`, `num_beams`, `eos_token_id`.
+
+        Returns:
+            int64 [N, at most max_new_tokens], without `start`.
+
+        Raises:
+            ValueError: an option out of range.
+            IndexError: a token that the model doesn't know.
         """
-        memory, state, visible = self._read(source, lengths)
-        token, written = source.new_full((len(source), 1), start), []
-        for _ in range(count):
-            logits, state = self._write(token, memory, state, visible)
-            token = draw(logits[:, -1], temperature, generator)
-            written.append(token)
-        return torch.cat(written, dim=1) if written else source.new_empty(len(source), 0)
+        check_ids("source", source, self.source_embedding.num_embeddings)
+        prompt = source.new_full((len(source), 1), start)
+        check_ids("start", prompt, self.target_embedding.num_embeddings)
+        return write(_Continued(self, *self._read(source, lengths)), prompt, max_new_tokens, **options)
 
     def _read(self, source, lengths):
         x = self.dropout(self.source_embedding(source))
@@ -175,6 +200,22 @@ class Seq2Seq(nn.Module):
         # `attention` over one head: scale 1, since Luong's scores are plain products
         seen = nn.functional.scaled_dot_product_attention(output, memory, memory, visible, scale=1.0)
         return self.head(torch.tanh(self.combine(torch.cat([seen, output], dim=-1)))), state
+
+
+class _Continued(Continuation):
+    """Targets that end in a state, and what they look back at."""
+
+    def __init__(self, model: Seq2Seq, memory: torch.Tensor, state: torch.Tensor, visible: torch.Tensor | None):
+        self.model, self.memory, self.state, self.visible = model, memory, state, visible
+
+    def advance(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits, self.state = self.model._write(tokens, self.memory, self.state, self.visible)
+        return logits[:, -1]
+
+    def select(self, rows: torch.Tensor) -> None:
+        self.state = select_state(self.state, rows)
+        self.memory = self.memory[rows]
+        self.visible = None if self.visible is None else self.visible[rows]
 
 
 class ConvLSTMForecaster(nn.Module):
