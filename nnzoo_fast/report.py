@@ -73,7 +73,8 @@ def report(model: torch.nn.Module, *args, **kwargs) -> Report:
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"report: model must be a torch.nn.Module, got {type(model).__name__}")
     seen = _observe(model, args, kwargs) if args or kwargs else None
-    return Report([_describe(name, module, seen) for name, module in model.named_modules() if _is_layer(name, module)])
+    layers = [each for each in model.named_modules() if _is_layer(*each) or _has_chosen(each[1], seen)]
+    return Report([_describe(name, module, seen) for name, module in layers])
 
 
 def _observe(model: torch.nn.Module, args: tuple, kwargs: dict) -> dict[torch.nn.Module, list[Choice]]:
@@ -149,6 +150,11 @@ def _is_layer(name: str, module: torch.nn.Module) -> bool:
     return owns_state or (is_leaf and type(module).__module__.startswith("torch.nn."))
 
 
+def _has_chosen(module: torch.nn.Module, seen: dict | None) -> bool:
+    """Whether `module` itself called operations of ours, as graph convolutions do."""
+    return bool(seen and seen.get(module)) and not isinstance(module, CONTAINERS)
+
+
 def _is_drop_in(module: torch.nn.Module) -> bool:
     return isinstance(module, tuple(DROP_INS.values()))
 
@@ -162,7 +168,7 @@ def _describe(name: str, module: torch.nn.Module, seen: dict | None) -> Layer:
     kind = (module.plain if isinstance(module, Packed) else parametrize.type_before_parametrizations(module)).__name__
     if isinstance(module, tuple(FOLDED.values())) and not torch.is_grad_enabled():
         return Layer(name, kind, "cpu", "folded: pack(model) made one convolution of it and its neighbours")
-    if not _is_drop_in(module):
+    if not _is_drop_in(module) and not _has_chosen(module, seen):
         return Layer(name, kind, STOCK_BACKEND, _why_stock(module))
     if "forward" in vars(module):
         return Layer(name, kind, STOCK_BACKEND, "its forward was replaced on the instance, and this is not our code")

@@ -19,7 +19,9 @@ from nnzoo_fast.models.convolutional import VGG, AlexNet, LeNet
 from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EfficientNet
 from nnzoo_fast.models.feed_forward import MLP
-from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
+from nnzoo_fast.models.graph import GAT, GCN, GIN, GATv2, GraphSAGE
+from nnzoo_fast.models.link_prediction import GAE, VGAE, VariationalGCN, negative_edges
+from nnzoo_fast.models.message_passing import GraphNetwork, InteractionNetwork, MessagePassingNetwork
 from nnzoo_fast.models.nasnet import NASNet
 from nnzoo_fast.models.pretrained import from_huggingface, from_pyg, from_torchvision, load
 from nnzoo_fast.models.recurrent import CharLSTM, RecurrentLanguageModel
@@ -30,17 +32,22 @@ from nnzoo_fast.models.signals import C3D, CNN
 from nnzoo_fast.models.transfer import freeze, replace_head, unfreeze
 from nnzoo_fast.models.transformer import Transformer
 from nnzoo_fast.models.vision_transformer import ViT
+from nnzoo_fast.models.whole_graphs import DGCNN, MPNN, GraphClassifier
 
 __all__ = [
     "BERT",
     "C3D",
     "CNN",
+    "DGCNN",
     "FCN",
+    "GAE",
     "GAT",
     "GCN",
     "GIN",
     "GPT",
     "MLP",
+    "MPNN",
+    "VGAE",
     "VGG",
     "AlexNet",
     "BERTForPreTraining",
@@ -49,9 +56,14 @@ __all__ = [
     "CharLSTM",
     "ConvLSTMForecaster",
     "EfficientNet",
+    "GATv2",
+    "GraphClassifier",
+    "GraphNetwork",
     "GraphSAGE",
+    "InteractionNetwork",
     "KeyValueCache",
     "LeNet",
+    "MessagePassingNetwork",
     "NASNet",
     "RecurrentLanguageModel",
     "ResNet",
@@ -60,6 +72,7 @@ __all__ = [
     "SequenceTagger",
     "Transformer",
     "UNet",
+    "VariationalGCN",
     "ViT",
     "available",
     "create",
@@ -68,6 +81,7 @@ __all__ = [
     "from_pyg",
     "from_torchvision",
     "load",
+    "negative_edges",
     "replace_head",
     "unfreeze",
 ]

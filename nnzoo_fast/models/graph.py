@@ -41,7 +41,9 @@ class GCN(_Stack):
     """Graph convolutional network: Kipf and Welling, "Semi-supervised classification with graph convolutional networks"
     (2017).
 
-    Each layer adds self-loops and divides by the degrees.
+    Each layer is D^-1/2 (A + I) D^-1/2 x W + bias, D the degrees of A + I: a node is its own neighbour, the sum is
+    weighted by both ends' degrees (no mean over neighbours), and the bias stands outside it. With (1433, 16, 2, 7), as
+    published for Cora: 23,063 parameters.
 
     Args:
         in_channels: features of a node.
@@ -71,7 +73,9 @@ class GCN(_Stack):
 class GraphSAGE(_Stack):
     """Hamilton et al., "Inductive representation learning on large graphs" (2017).
 
-    W_l mean(x_j) + W_r x_i: the bias stands outside the neighbours' mean.
+    Each layer is W_l mean(x_j) + bias + W_r x_i: the mean is over neighbours alone, a node has a weight of its own in
+    place of a self-loop, and the bias stands outside the mean, so that a node without neighbours has it too. The paper
+    then scales every result to length 1: `normalize=True`. With (602, 256, 2, 41) for Reddit: 329,513 parameters.
 
     Args:
         kwargs: arguments of every `SAGEConv`, such as `aggr="max"`.
@@ -92,8 +96,10 @@ class GAT(_Stack):
     """Velickovic et al., "Graph attention networks" (2018), or with `v2` Brody et al., "How attentive are graph
     attention networks?" (2022).
 
-    Heads share the hidden channels; those of the last layer have
-    `out_channels` each, and their mean is taken.
+    Each layer is the sum of a[i, j] W x_j over the neighbours of i and i itself, a the softmax of leaky_relu(<att_src,
+    W x_j> + <att_dst, W x_i>) over them, plus a bias. Heads share the hidden channels; those of the last layer have
+    `out_channels` each, and their mean is taken. Between layers stands ReLU, where the paper has ELU. With (500, 64, 2,
+    3, heads=8), the sizes published for Pubmed: 33,779 parameters.
 
     Args:
         heads: attention heads of a layer, a divisor of `hidden_channels`.
@@ -130,10 +136,36 @@ class GAT(_Stack):
         return self.run(x, edge_index, edge_attr)
 
 
+class GATv2(GAT):
+    """Brody et al., "How attentive are graph attention networks?" (2022): `GAT` with `v2`.
+
+    A score is <att, leaky_relu(L x[j] + R x[i])>: every node may rank its neighbours differently, where `GAT`, whose
+    scores are a sum of a part for each, ranks them alike for all. With (128, 256, 3, 40, heads=8) for ogbn-arxiv:
+    363,496 parameters.
+
+    Args:
+        as for `GAT`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int,
+        dropout: float = 0.0,
+        heads: int = 1,
+        **kwargs,
+    ):
+        super().__init__(in_channels, hidden_channels, num_layers, out_channels, dropout, heads, v2=True, **kwargs)
+
+
 class GIN(_Stack):
     """Graph isomorphism network: Xu et al., "How powerful are graph neural networks?" (2019).
 
-    Each layer is f((1 + eps) x_i + sum of x_j), f two linear layers with ReLU between them.
+    Each layer is f((1 + eps) x_i + sum of x_j), f two linear layers with ReLU between them: the sum (no mean, which
+    can't tell how many neighbours there are) is of neighbours alone, and both biases stand outside it. eps is 0 unless
+    `train_eps`. With (7, 64, 5, 64): 37,952 parameters.
 
     Args:
         kwargs: arguments of every `GINConv`, such as `train_eps=True`.

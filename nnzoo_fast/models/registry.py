@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
+from nnzoo_fast.graph import Graph
 from nnzoo_fast.models.attention import GPT
 from nnzoo_fast.models.bert import BERTForPreTraining
 from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
 from nnzoo_fast.models.dense import FCN, UNet
 from nnzoo_fast.models.efficient import EFFICIENTNETS
 from nnzoo_fast.models.feed_forward import MLP
+from nnzoo_fast.models.graph import GAT, GCN, GIN, GATv2, GraphSAGE
+from nnzoo_fast.models.link_prediction import GAE, VGAE
+from nnzoo_fast.models.message_passing import GraphNetwork, InteractionNetwork, MessagePassingNetwork
 from nnzoo_fast.models.nasnet import NASNETS
 from nnzoo_fast.models.recurrent import LANGUAGE_MODELS
 from nnzoo_fast.models.residual import RESNETS
@@ -21,6 +25,7 @@ from nnzoo_fast.models.sequences import CLASSIFIERS, TAGGERS, ConvLSTMForecaster
 from nnzoo_fast.models.signals import C3D, WAVES
 from nnzoo_fast.models.transformer import TRANSFORMERS
 from nnzoo_fast.models.vision_transformer import VITS
+from nnzoo_fast.models.whole_graphs import DGCNN, MPNN, GraphClassifier
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,31 @@ def _texts() -> tuple[torch.Tensor, ...]:
     return torch.zeros(1, 64, dtype=torch.int64), torch.zeros(1, 48, dtype=torch.int64)
 
 
+def _nodes(count: int, channels: int) -> Callable[[], torch.Tensor]:
+    return lambda: torch.randn(count, channels)
+
+
+def _graph(nodes: int, channels: int, edges: int, *others: tuple[int, int]) -> Callable[[], tuple]:
+    """Features of nodes, edges between random ones, and further features of these shapes."""
+
+    def example() -> tuple:
+        graph = Graph(torch.randint(nodes, (2, edges)), nodes)
+        return torch.randn(nodes, channels), graph, *(torch.randn(shape) for shape in others)
+
+    return example
+
+
+_CORA = _graph(2708, 1433, 10556)
+_MOLECULE = (18, 11, 37, (37, 5))  # nodes, features of each, edges, features of each
+
+
+def _of_nodes(*args, **defaults) -> Callable[..., torch.nn.Module]:
+    kind, *sizes = args
+    names = ("in_channels", "hidden_channels", "num_layers", "out_channels")
+    return functools.partial(kind, **dict(zip(names, sizes, strict=True)), **defaults)
+
+
+_graphs = functools.partial(Published, "graph")
 _vision = functools.partial(Published, "convolutional")
 _recurrent = functools.partial(Published, "recurrent")
 
@@ -80,6 +110,19 @@ PUBLISHED: dict[str, Published] = {
     **{name: Published("attention", make, "torch.nn", _texts) for name, make in TRANSFORMERS.items()},
     "bert": Published("attention", BERTForPreTraining, "transformers", _text),
     "gpt2": Published("attention", GPT, "transformers", _text),
+    "message_passing": _graphs(MessagePassingNetwork, "torch_geometric", _graph(500, 64, 3000)),
+    "gcn": _graphs(_of_nodes(GCN, 1433, 16, 2, 7, dropout=0.5), "torch_geometric", _CORA),
+    "graphsage": _graphs(_of_nodes(GraphSAGE, 602, 256, 2, 41), "torch_geometric", _graph(500, 602, 12500)),
+    "gat": _graphs(_of_nodes(GAT, 500, 64, 2, 3, dropout=0.6, heads=8), "torch_geometric", _graph(500, 500, 2250)),
+    "gatv2": _graphs(_of_nodes(GATv2, 128, 256, 3, 40, heads=8), "torch_geometric", _graph(500, 128, 7000)),
+    "gin": _graphs(_of_nodes(GIN, 7, 64, 5, 64), "torch_geometric", _graph(18, 7, 40)),
+    "mpnn": _graphs(MPNN, "torch_geometric", _graph(*_MOLECULE)),
+    "interaction_network": _graphs(InteractionNetwork, "torch_geometric", _graph(6, 5, 30, (30, 1))),
+    "graph_network": _graphs(GraphNetwork, "torch_geometric", _graph(20, 5, 60, (60, 1), (1, 1))),
+    "dgcnn": _graphs(DGCNN, "torch_geometric", _nodes(1024, 3)),
+    "graph_classifier": _graphs(GraphClassifier, "torch_geometric", _graph(39, 3, 146)),
+    "gae": _graphs(GAE, "torch_geometric", _CORA),
+    "vgae": _graphs(VGAE, "torch_geometric", _CORA),
 }
 
 

@@ -39,9 +39,11 @@ from nnzoo_fast.nn.gin_conv import GINConv
 from nnzoo_fast.nn.global_pool import global_add_pool, global_max_pool, global_mean_pool
 from nnzoo_fast.nn.graph_conv import GraphConv
 from nnzoo_fast.nn.graph_network import GraphNetwork
+from nnzoo_fast.nn.inner_product_decoder import InnerProductDecoder
 from nnzoo_fast.nn.linear import LazyLinear, Linear
 from nnzoo_fast.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss
 from nnzoo_fast.nn.message_passing import MessagePassing
+from nnzoo_fast.nn.message_passing_layer import Joint, MessagePassingLayer
 from nnzoo_fast.nn.multihead_attention import MultiheadAttention
 from nnzoo_fast.nn.nn_conv import NNConv
 from nnzoo_fast.nn.node_pooling import SAGPooling, TopKPooling
@@ -94,6 +96,7 @@ from nnzoo_fast.nn.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from nnzoo_fast.ops.gather_scatter.segments import reduce_edges
 from nnzoo_fast.ops.knn import knn
 from nnzoo_fast.ops.knn.graphs import knn_graph, radius, radius_graph
 
@@ -138,12 +141,14 @@ __all__ = [
     "GRU",
     "GRUCell",
     "GroupNorm",
+    "Joint",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
     "LSTM",
     "KLDivLoss",
     "LSTMCell",
+    "InnerProductDecoder",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
@@ -172,6 +177,7 @@ __all__ = [
     "MaxUnpool2d",
     "MaxUnpool3d",
     "MessagePassing",
+    "MessagePassingLayer",
     "Mish",
     "MultiheadAttention",
     "NNConv",
@@ -203,6 +209,7 @@ __all__ = [
     "knn_graph",
     "radius",
     "radius_graph",
+    "reduce_edges",
 ]
 
 

@@ -74,7 +74,7 @@ class EdgeConv(MessagePassing):
         hidden = (rows_of_edges(p, graph, "target") + rows_of_edges(q, graph, "source")).to(target.dtype)
         for layer in layers[1:]:
             hidden = layer(hidden)
-        return self._reduce(graph, hidden)
+        return self.aggregated(hidden, graph)
 
     def _fused(self, graph: Graph, p, q, layers: list[torch.nn.Module], reduce: str, dtype: torch.dtype):
         activation = activation_name(layers[1]) if len(layers) > 1 else "none"

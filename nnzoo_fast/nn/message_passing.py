@@ -11,6 +11,7 @@ import torch
 from nnzoo_fast import ops
 from nnzoo_fast.graph import Graph, check_edge_index
 from nnzoo_fast.ops.gather_scatter.reference import REDUCES
+from nnzoo_fast.ops.gather_scatter.segments import reduce_edges
 
 REDUCTIONS = {"add": "sum", **{name: name for name in REDUCES}}
 """What `aggr` may be called, and the `reduce` that it is."""
@@ -117,8 +118,17 @@ class MessagePassing(torch.nn.Module):
     ) -> torch.Tensor:
         """`ops.gather_scatter` along `node_dim` with the reductions `aggr`; of a pair x, the senders' part is taken."""
         x = x[0] if isinstance(x, (tuple, list)) else x
-        reduce = [REDUCTIONS[name] for name in _names(self.aggr)]
-        results = ops.gather_scatter(x.movedim(self.node_dim, 0), graph.with_weight(None), edge_weight, reduce)
+        results = ops.gather_scatter(x.movedim(self.node_dim, 0), graph.with_weight(None), edge_weight, self._reduces())
+        return self._joined(results)
+
+    def aggregated(self, messages: torch.Tensor, graph: Graph) -> torch.Tensor:
+        """What `aggregate` makes of messages in the order of the graph's edges, which are not sorted again for it."""
+        return self._joined(reduce_edges(messages.movedim(self.node_dim, 0), graph, self._reduces()))
+
+    def _reduces(self) -> list[str]:
+        return [REDUCTIONS[name] for name in _names(self.aggr)]
+
+    def _joined(self, results: tuple[torch.Tensor, ...]) -> torch.Tensor:
         results = [result.movedim(0, self.node_dim) for result in results]
         return results[0] if isinstance(self.aggr, str) else torch.cat(results, dim=-1)
 

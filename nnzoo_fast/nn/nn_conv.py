@@ -86,7 +86,7 @@ class NNConv(MessagePassing):
 
     def message_and_aggregate(self, graph: Graph, x: tuple, edge_attr: torch.Tensor) -> torch.Tensor:
         messages = self.message(rows_of_edges(x[0], graph, "source"), edge_attr)
-        return self.aggregate(messages, graph.edge_index[1], None, graph.num_targets)
+        return self.aggregated(messages, graph)
 
     def __repr__(self) -> str:
         return f"NNConv({self.in_channels}, {self.out_channels}, aggr={self.aggr}, nn={self.nn})"

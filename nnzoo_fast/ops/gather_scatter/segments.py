@@ -1,6 +1,8 @@
-"""`segment_reduce` and `rows_of_edges`: `gather_scatter` where the groups are known, so that nothing is sorted."""
+"""`segment_reduce`, `rows_of_edges` and `reduce_edges`: `gather_scatter` where groups are known: nothing is sorted."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
@@ -59,3 +61,14 @@ def rows_of_edges(x: torch.Tensor, graph: Graph, end: str) -> torch.Tensor:
     else:
         node, start, edge = graph.edge_index[1], graph.in_start, graph.in_edge
     return operation(x, None, each, node.to(torch.int32), each[:-1], start, edge, edge, "sum")
+
+
+def reduce_edges(rows: torch.Tensor, graph: Graph, reduce: str | Sequence[str] = "sum"):
+    """[n_target, *F]: of `rows` [E, *F] in the order of the graph's `edge_index`, those of each target reduced.
+
+    What `gather_scatter` makes of the graph whose sources are the edges; several reductions give a tuple.
+    """
+    each = torch.arange(graph.num_edges + 1, dtype=torch.int32, device=rows.device)
+    target = graph.edge_index[1]
+    groups = (graph.in_start, graph.in_edge, graph.in_edge, each, target.to(torch.int32), each[:-1])
+    return gather_scatter(rows, Graph._new(torch.stack([each[:-1].long(), target]), None, groups), None, reduce)
