@@ -1,6 +1,7 @@
 """Fast layers for the whole neural-network zoo, with the same answers as PyTorch."""
 
 from nnzoo_fast import _extension as _extension
+from nnzoo_fast import foreign as foreign
 from nnzoo_fast import huggingface as huggingface
 from nnzoo_fast import models, nn, ops
 from nnzoo_fast.accelerate import accelerate, restore

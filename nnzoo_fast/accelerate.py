@@ -3,8 +3,9 @@
 from typing import TypeVar
 
 import torch
+from torch.nn.utils import parametrize
 
-from nnzoo_fast.nn.drop_in import DROP_INS, exchange
+from nnzoo_fast.nn.drop_in import DROP_INS, exchange, find
 from nnzoo_fast.pack import unpack
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -15,7 +16,8 @@ def accelerate(model: M) -> M:
 
     Layers whose type is exactly a torch.nn class are exchanged by assigning `module.__class__`, the root included. The
     objects stay the same ones, so parameters, buffers, hooks, optimizers, tied weights, `state_dict` and what DDP holds
-    stay valid. Subclasses of torch.nn classes keep their own code. Parametrized layers are exchanged beneath their
+    stay valid. Subclasses of torch.nn classes keep their own code, but for those of torchvision, transformers and timm
+    that `nnzoo_fast.foreign` knows. Parametrized layers are exchanged beneath their
     parametrization. Calling it again changes nothing.
 
     Args:
@@ -29,6 +31,7 @@ def accelerate(model: M) -> M:
     """
     _require_module("accelerate", model)
     for module in model.modules():
+        find(parametrize.type_before_parametrizations(module))
         exchange(module, DROP_INS)
     return model
 

@@ -1,10 +1,9 @@
-"""transformers on our kernels: attention by name, and the linear layers that GPT-2 calls `Conv1D`.
+"""Our attention in transformers, by name; `foreign.py` knows its layers.
 
     model.set_attn_implementation("nnzoo_fast")
     nnzoo_fast.accelerate(model)
 
-Both are there as soon as `nnzoo_fast` and transformers are imported, in either order. Models that never ask the
-registry of attention functions, such as T5's, keep their own attention.
+It is there as soon as `nnzoo_fast` and transformers are imported, in either order.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 from nnzoo_fast import ops
-from nnzoo_fast.nn.drop_in import drop_in
 from nnzoo_fast.when_imported import when_imported
 
 NAME = "nnzoo_fast"
@@ -88,16 +86,4 @@ def _register_attention() -> None:
     masking.AttentionMaskInterface.register(NAME, masking.sdpa_mask)
 
 
-def _register_layers() -> None:
-    stock = importlib.import_module("transformers.pytorch_utils").Conv1D
-
-    @drop_in(stock)
-    class Conv1D(stock):
-        """transformers' `Conv1D`: a linear layer whose weight is [in_features, out_features]."""
-
-        def forward(self, x: Tensor) -> Tensor:
-            return ops.linear(x, self.weight.t(), self.bias)
-
-
 when_imported("transformers.modeling_utils", _register_attention)
-when_imported("transformers.pytorch_utils", _register_layers)

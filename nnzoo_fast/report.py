@@ -141,7 +141,7 @@ def _undisturbed(model: torch.nn.Module) -> Iterator[None]:
 
 def _is_layer(name: str, module: torch.nn.Module) -> bool:
     """Something that computes: containers and the insides of parametrizations don't."""
-    if isinstance(module, CONTAINERS) or "parametrizations" in name.split("."):
+    if isinstance(module, CONTAINERS) or hasattr(module, "_steps") or "parametrizations" in name.split("."):
         return False
     if isinstance(module, torch.nn.TransformerEncoderLayer) or _drop_in_of(module) or _is_drop_in(module):
         return True

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.modules import module as hooks
 from torch.nn.utils import parametrize
 
+from nnzoo_fast.activations import ACTIVATIONS
 from nnzoo_fast.nn import activation as layers
 from nnzoo_fast.nn import functional_elementwise as elementwise
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
@@ -26,7 +27,7 @@ _FUNCTIONS = {
     **{getattr(elementwise, name): name for name in ("relu", "gelu", "silu", "tanh", "sigmoid")},
 }
 
-_LAYERS = {
+_LAYERS: dict[type, str] = {
     getattr(module, layer): name
     for module in (torch.nn, layers)
     for layer, name in {"ReLU": "relu", "GELU": "gelu", "SiLU": "silu", "Tanh": "tanh", "Sigmoid": "sigmoid"}.items()
@@ -40,12 +41,13 @@ def activation_name(activation: Callable[[Tensor], Tensor]) -> str | None:
     if not unobserved(activation):
         return None
     name = _LAYERS.get(type(activation))
-    return "gelu_tanh" if name == "gelu" and activation.approximate == "tanh" else name
+    return "gelu_tanh" if name == "gelu" and getattr(activation, "approximate", "none") == "tanh" else name
 
 
-def is_relu(layer: torch.nn.Module | None) -> bool:
-    """Whether `layer` is exactly torch's or our ReLU."""
-    return _LAYERS.get(type(layer)) == "relu"
+def register_activation(kind: type[torch.nn.Module], name: str) -> None:
+    """Layers of exactly this type compute the activation `name`."""
+    if name in ACTIVATIONS:
+        _LAYERS[kind] = name
 
 
 def unobserved(layer: torch.nn.Module) -> bool:
@@ -59,6 +61,12 @@ def unobserved(layer: torch.nn.Module) -> bool:
 
 
 _ACTIVATED = (Linear, PACKED[Linear], Conv1d, Conv2d, Conv3d)
+
+
+def register_activated(kind: type[torch.nn.Module]) -> None:
+    """Layers of exactly this type have a method `activated(input, activation)`, as `Linear` has."""
+    global _ACTIVATED
+    _ACTIVATED = (*_ACTIVATED, kind)
 
 
 def can_activate(layer: torch.nn.Module) -> bool:

@@ -11,6 +11,9 @@ M = TypeVar("M", bound=type[torch.nn.Module])
 DROP_INS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {}
 """Our class for each stock class."""
 
+MAKERS: list[Callable[[type[torch.nn.Module]], type[torch.nn.Module] | None]] = []
+"""Each is asked for a class of ours for a class that `DROP_INS` doesn't have yet: those of other libraries."""
+
 
 def drop_in(stock: type[torch.nn.Module]) -> Callable[[M], M]:
     """Class decorator: `accelerate` gives a layer of exactly the type `stock` this class, `restore` takes it back.
@@ -24,6 +27,15 @@ def drop_in(stock: type[torch.nn.Module]) -> Callable[[M], M]:
         return cls
 
     return register
+
+
+def find(kind: type[torch.nn.Module]) -> type[torch.nn.Module] | None:
+    """Our class for a stock class, made now if one of `MAKERS` knows how."""
+    if kind not in DROP_INS:
+        for make in MAKERS:
+            if made := make(kind):
+                return drop_in(kind)(made)
+    return DROP_INS.get(kind)
 
 
 def exchange(module: torch.nn.Module, classes: Mapping[type, type]) -> None:

@@ -1,4 +1,4 @@
-"""Convolution, batch norm, ReLU and the sum with a shortcut as one convolution, where nobody could tell the difference.
+"""Convolution, batch norm, an activation and the sum with a shortcut as one convolution, unless somebody could tell.
 
 In eval mode batch norm scales and shifts each channel by constants, so the convolution before it can do that itself:
 
@@ -22,11 +22,11 @@ from nnzoo_fast import ops
 from nnzoo_fast.activations import activate_stock
 from nnzoo_fast.backends import requested
 from nnzoo_fast.front_door import EAGER, route
-from nnzoo_fast.nn.activated import is_relu, unobserved
+from nnzoo_fast.nn.activated import activation_name, unobserved
 from nnzoo_fast.nn.conv import Conv1d, Conv2d, Conv3d
 from nnzoo_fast.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from nnzoo_fast.nn.packed import FOLDED, Packed, folds
-from nnzoo_fast.nn.sequential import Sequential, step
+from nnzoo_fast.nn.sequential import Sequential, layers_of, step
 from nnzoo_fast.stamp import stamp
 from nnzoo_fast.when_imported import when_imported
 
@@ -40,13 +40,14 @@ NORMS = {
 
 @dataclass(eq=False)
 class Group:
-    """conv, norm and perhaps relu, run by `owner` one after another, perhaps with a shortcut added before the relu."""
+    """conv, norm and perhaps an activation, run by `owner` one after another, perhaps with a shortcut added before the
+    activation."""
 
     owner: torch.nn.Module
     key: int
     conv: torch.nn.Module
     norm: torch.nn.Module
-    relu: torch.nn.Module | None
+    activation: torch.nn.Module | None
     sources: tuple = field(init=False)
     stamps: list = field(init=False)
     settings: tuple = field(init=False)
@@ -55,12 +56,14 @@ class Group:
 
     @property
     def members(self) -> tuple[torch.nn.Module, ...]:
-        return (self.owner, self.conv, self.norm) + ((self.relu,) if self.relu is not None else ())
+        return (self.owner, self.conv, self.norm) + ((self.activation,) if self.activation is not None else ())
 
     def can_fold(self) -> bool:
         """Whether the layers are plain ones and the sums of their parameters are known: eval statistics, one dtype."""
         conv, norm = self.conv, self.norm
-        if type(norm) not in NORMS.get(type(conv), ()) or not (self.relu is None or is_relu(self.relu)):
+        if type(norm) not in NORMS.get(type(conv), ()) or not (
+            self.activation is None or can_fold_activation(self.activation)
+        ):
             return False
         tensors = [tensor for tensor in parameters_of(conv, norm) if tensor is not None]
         return (
@@ -104,7 +107,7 @@ class Group:
         )
 
     def run(self, input: torch.Tensor, shortcut: torch.Tensor | None = None) -> torch.Tensor:
-        conv, activation = self.conv, "none" if self.relu is None else "relu"
+        conv, activation = self.conv, "none" if self.activation is None else activation_name(self.activation)
         settings = conv.stride, conv.padding, conv.dilation, conv.groups
         if shortcut is None:
             return ops.conv(input, self.weight, self.bias, *settings, activation)
@@ -112,6 +115,11 @@ class Group:
         fits = shortcut.shape == output.shape and shortcut.dtype == output.dtype
         output = output.add_(shortcut) if fits else output + shortcut
         return activate_stock(activation, output)
+
+
+def can_fold_activation(layer: torch.nn.Module | None) -> bool:
+    """Whether a convolution of ours can apply it."""
+    return isinstance(layer, torch.nn.Module) and activation_name(layer) is not None
 
 
 def parameters_of(conv: torch.nn.Module, norm: torch.nn.Module) -> tuple[torch.Tensor | None, ...]:
@@ -140,7 +148,7 @@ class Owner(Packed):
 
     @staticmethod
     def chains(module: torch.nn.Module) -> Iterator[tuple]:
-        """(key, conv, norm, relu or None) for each chain that the module's forward runs."""
+        """(key, conv, norm, activation or None) for each chain that the module's forward runs."""
         raise NotImplementedError
 
     @classmethod
@@ -152,40 +160,48 @@ class Owner(Packed):
         chains = {key: layers for key, *layers in cls.chains(module)}
         for key, group in groups.items():
             layers = chains.get(key, (None, None, None))
-            if any(now is not then for now, then in zip(layers, (group.conv, group.norm, group.relu), strict=True)):
+            if any(
+                now is not then for now, then in zip(layers, (group.conv, group.norm, group.activation), strict=True)
+            ):
                 return None
         return groups
 
 
-@folds(Sequential)
-class FoldedSequential(Owner, Sequential):
-    """A `Sequential` that runs neighbours as one convolution."""
+class FoldedChain(Owner):
+    """Of a module that runs `layers_of(module)` one after another: neighbours become one convolution."""
 
     @staticmethod
     def chains(module):
-        layers = list(module)
+        layers = layers_of(module)
         for i, (conv, norm) in enumerate(zip(layers, layers[1:], strict=False)):
             if isinstance(conv, tuple(NORMS)):
-                relu = layers[i + 2] if i + 2 < len(layers) else None
-                yield i, conv, norm, relu if is_relu(relu) else None
-
-    def forward(self, input):
-        plan = FoldedSequential.plan(self, input)
-        if plan is None:
-            return Sequential.forward(self, input)
-        layers, position = list(self), 0
-        while position < len(layers):
-            if position in plan:
-                input = plan[position].run(input)
-                position += len(plan[position].members) - 1  # all but the owner
-            else:
-                input, position = step(layers, position, input)
-        return input
+                activation = layers[i + 2] if i + 2 < len(layers) else None
+                yield i, conv, norm, activation if can_fold_activation(activation) else None
 
 
-@folds(torch.nn.Sequential)
-class FoldedStockSequential(FoldedSequential):
-    """The same, of a `torch.nn.Sequential` that nobody accelerated, around layers of ours."""
+def folds_chain(kind: type[torch.nn.Module]) -> None:
+    """For a class of modules whose forward runs `layers_of(module)` one after another."""
+
+    class Folded(FoldedChain, kind):
+        def forward(self, *args, **kwargs):
+            plan = None if kwargs or len(args) != 1 else Folded.plan(self, *args)
+            if plan is None:
+                return kind.forward(self, *args, **kwargs)
+            (input,), layers, position = args, layers_of(self), 0
+            while position < len(layers):
+                if position in plan:
+                    input = plan[position].run(input)
+                    position += len(plan[position].members) - 1  # all but the owner
+                else:
+                    input, position = step(layers, position, input)
+            return input
+
+    Folded.__name__ = Folded.__qualname__ = f"Folded{kind.__name__}"
+    folds(kind)(Folded)
+
+
+folds_chain(Sequential)
+folds_chain(torch.nn.Sequential)  # that nobody accelerated, around layers of ours
 
 
 def folds_block(block: type[torch.nn.Module], count: int) -> None:
@@ -237,7 +253,7 @@ def groups_of(module: torch.nn.Module) -> list[Group]:
         return []
     groups = [Group(module, *chain) for chain in owner.chains(module)]
     found = [group for group in groups if group.can_fold()]
-    return found if issubclass(owner, FoldedSequential) or len(found) == len(groups) else []
+    return found if issubclass(owner, FoldedChain) or len(found) == len(groups) else []
 
 
 def fold(groups: Iterable[Group]) -> None:

@@ -15,10 +15,21 @@ class Sequential(torch.nn.Sequential):
     """
 
     def forward(self, input):
-        layers, position = list(self._modules.values()), 0
-        while position < len(layers):
-            input, position = step(layers, position, input)
-        return input
+        return run(layers_of(self), input)
+
+
+def layers_of(module: torch.nn.Module) -> list[torch.nn.Module | None]:
+    """What a `Sequential`, or a module that is one in other words (`_steps` names its layers), runs in turn."""
+    children, steps = module._modules, getattr(module, "_steps", None)
+    return list(children.values()) if steps is None else [children.get(name) for name in steps]
+
+
+def run(layers: list[torch.nn.Module], input):
+    """`input` through one layer after another."""
+    position = 0
+    while position < len(layers):
+        input, position = step(layers, position, input)
+    return input
 
 
 def step(layers: list[torch.nn.Module], position: int, input) -> tuple:

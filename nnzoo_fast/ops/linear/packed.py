@@ -22,23 +22,27 @@ def supports(weight: torch.Tensor) -> Verdict:
 
 
 class PackedWeight:
-    """A copy of `weight` [out_features, in_features], a plain CPU parameter, of no use after a write that torch counts.
+    """A copy of `weight` [out_features, in_features], a plain CPU parameter, of no use after a write that torch counts;
+    of one [in_features, out_features] if it is `transposed`.
 
     Its layout is that of this process's instruction set, so it is worthless anywhere else.
     """
 
-    def __init__(self, weight: torch.nn.Parameter):
+    def __init__(self, weight: torch.nn.Parameter, transposed: bool = False):
         kernels = _extension._C
         self.source, self.stamp = weight, stamp(weight)
         self.isa = kernels.isa()
-        self.out_features, self.in_features = weight.shape
+        strides, shape = weight.stride(), weight.shape
+        if transposed:
+            strides, shape = strides[::-1], shape[::-1]
+        self.out_features, self.in_features = shape
         self.code = _extension.DTYPE_CODES[weight.dtype]
-        self.memory = torch.empty(kernels.linear_packed_size(*weight.shape, self.code), dtype=torch.uint8)
+        self.memory = torch.empty(kernels.linear_packed_size(*shape, self.code), dtype=torch.uint8)
         kernels.linear_pack(
             weight.data_ptr(),
             self.memory.data_ptr(),
-            *weight.shape,
-            *weight.stride(),
+            *shape,
+            *strides,
             self.code,
             torch.get_num_threads(),
         )
