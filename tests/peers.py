@@ -1,5 +1,6 @@
 """Independent implementations to hold ours against. Each is optional: a test that needs an absent one is skipped."""
 
+import os
 import sys
 from types import ModuleType
 
@@ -40,3 +41,12 @@ def transformers() -> ModuleType:
 
 def torch_geometric() -> ModuleType:
     return pytest.importorskip("torch_geometric", reason="torch_geometric is not installed")
+
+
+def keras() -> ModuleType:
+    """Keras on torch; it reads the name of its backend when it is imported."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    peer = pytest.importorskip("keras", reason="keras is not installed")
+    if peer.backend.backend() != "torch":
+        pytest.skip("keras runs on another backend than torch")
+    return peer

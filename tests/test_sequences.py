@@ -1,8 +1,9 @@
 """Recurrent models: against torch's own layers step by step, and padding that nobody sees."""
 
+import peers
 import pytest
 import torch
-from test_models import integers, normal
+from test_models import deviations, integers, normal
 
 from nnzoo_fast import models
 
@@ -154,6 +155,59 @@ def test_every_kind_is_in_the_registry():
     with torch.device("meta"):
         medium = models.create("lstm_language_model")
     assert sum(p.numel() for p in medium.parameters()) == 19_780_400
+
+
+class OfKeras(torch.nn.Module):
+    """`ConvLSTMForecaster` made of Keras's layers, whose kernels are [*kernel_size, in, out], gates i, f, c, o."""
+
+    def __init__(self, keras, forecaster, dtype):
+        super().__init__()
+        options = {"padding": "same", "data_format": "channels_first", "return_sequences": True, "dtype": dtype}
+        lstm, head = forecaster.lstm, forecaster.head
+        self.layers = [
+            keras.layers.ConvLSTM2D(lstm.hidden_channels, lstm.kernel_size, **options) for _ in range(lstm.num_layers)
+        ]
+        self.head = keras.layers.Conv2D(head.out_channels, 1, data_format="channels_first", dtype=dtype)
+        channels = lstm.in_channels
+        for number, layer in enumerate(self.layers):
+            layer.build((None, None, channels, 6, 7))
+            kernels = [getattr(lstm, f"weight_{side}_l{number}").permute(2, 3, 1, 0) for side in ("ih", "hh")]
+            self.assign(layer, *kernels, getattr(lstm, f"bias_l{number}"))
+            channels = lstm.hidden_channels
+        self.head.build((None, channels, 6, 7))
+        self.assign(self.head, head.weight.permute(2, 3, 1, 0), head.bias)
+
+    def assign(self, layer, *weights):
+        layer.set_weights([weight.detach().double().numpy() for weight in weights])
+
+    def forward(self, images):
+        for layer in self.layers:
+            images = layer(images)
+        return self.head(images[:, -1])[:, None]
+
+    def gradients(self, images, cotangent):
+        values = [weight.value for layer in (*self.layers, self.head) for weight in layer.weights]
+        output = self(images)
+        input, *found = torch.autograd.grad(output, [images, *values], cotangent)
+        return [output, input, *(g.permute(3, 2, 0, 1) if g.dim() == 4 else g for g in found)]
+
+
+def test_conv_lstm_is_that_of_keras():
+    keras = peers.keras()
+    torch.manual_seed(0)
+    made = models.ConvLSTMForecaster(2, 5)
+    images, cotangent = normal(3, 4, 2, 6, 7).requires_grad_(), normal(3, 1, 2, 6, 7, seed=2)
+    single = images.detach().float().requires_grad_()
+    truth = OfKeras(keras, made, "float64").gradients(images, cotangent)
+    stock = OfKeras(keras, made, "float32").gradients(single, cotangent.float())
+    weights = dict(made.named_parameters())
+    layers = [weights[f"lstm.{name}_l{number}"] for number in (0, 1) for name in ("weight_ih", "weight_hh", "bias")]
+    wanted = [single, *layers, made.head.weight, made.head.bias]
+    output = made(single)
+    found = [output, *torch.autograd.grad(output, wanted, cotangent.float())]
+    assert [value.shape for value in found] == [value.shape for value in truth]
+    assert not deviations(found, stock, truth, torch.float32)
+    assert deviations([1.01 * value for value in found], stock, truth, torch.float32)
 
 
 def test_unknown_kinds():
