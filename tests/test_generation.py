@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import peers
 import pytest
@@ -275,3 +277,12 @@ def test_a_model_of_ones_own_can_write():
     prompt = torch.tensor([[2], [5]])
     assert write(Counting(), prompt, 4).tolist() == [[3, 4, 5, 6], [6, 0, 1, 2]]
     assert write(Counting(), prompt, 4, num_beams=3, eos_token_id=6).tolist() == [[3, 4, 5, 6], [6, 6, 6, 6]]
+
+
+def test_the_example_of_the_readme_runs():
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    (example,) = (code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if ".generate(" in code)
+    found = {"torch": torch}
+    exec(example, found)
+    assert found["text"].shape == (2, 36) and torch.equal(found["text"][:, :16], found["prompt"])
+    assert found["written"].shape[0] == 2 and 1 <= found["written"].shape[1] <= 20
