@@ -72,14 +72,21 @@ def softplus(input: torch.Tensor, beta: float = 1, threshold: float = 20) -> tor
     return ops.activation(input, "softplus", beta, threshold)
 
 
+def _with_methods(input: torch.Tensor, name: str) -> torch.Tensor:
+    """`input`; raises what torch raises here, where it calls a method."""
+    if not hasattr(input, name):
+        raise AttributeError(f"{name}: input is a {type(input).__name__}, expected a Tensor")
+    return input
+
+
 def tanh(input: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.tanh`."""
-    return ops.activation(input, "tanh")
+    return ops.activation(_with_methods(input, "tanh"), "tanh")
 
 
 def sigmoid(input: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.sigmoid`."""
-    return ops.activation(input, "sigmoid")
+    return ops.activation(_with_methods(input, "sigmoid"), "sigmoid")
 
 
 def dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:

@@ -68,6 +68,12 @@ def check_windows(op: str, input, kernel, stride, padding, dilation, ceil_mode: 
         )
 
 
+def check_inside(op: str, input, kernel) -> None:
+    """Raises RuntimeError for windows larger than an unpadded `input`, as torch's sums do in three dimensions alone."""
+    if len(kernel) == 3 and any(taps > size for taps, size in zip(kernel, input.shape[2:], strict=True)):
+        raise RuntimeError(f"{op}: input {list(input.shape)} is smaller than kernel_size {list(kernel)}")
+
+
 def fits_kernels(input, kernel, padding, dilation) -> Verdict:
     """Whether the kernels should be asked: they keep a number for every tap and for every element of the padding."""
     for size, taps, pad, gap in zip(input.shape[2:], kernel, padding, dilation, strict=True):

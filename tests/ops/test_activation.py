@@ -131,3 +131,14 @@ def test_other_dtypes_are_torchs():
 def test_small_calls_are_torchs():
     assert not cpu.pays(torch.empty(8), "tanh", [])[0]
     assert cpu.pays(torch.empty(4096, 768), "tanh", [])[0]
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "relu", "gelu"])
+@pytest.mark.parametrize("input", [None, [1.0]])
+def test_what_is_no_tensor_raises_as_in_torch(name, input):
+    found = []
+    for module in (F, nn.functional):
+        with pytest.raises((TypeError, AttributeError)) as raised:
+            getattr(module, name)(input)
+        found.append(raised.type)
+    assert found[0] is found[1]

@@ -1,5 +1,7 @@
 """What the matrix can't say of `dropout`: whose masks run when, that they repeat, and how often they drop."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -154,3 +156,13 @@ def test_it_pays_from_some_size():
         return cpu.pays(torch.empty(shape), 0.5, None, None, None)[0]
 
     assert pays(4096, 3072) and not pays(8, 8)
+
+
+@pytest.mark.parametrize("p", [math.nan, -0.5, 1.5])
+def test_what_is_no_probability_raises_as_in_torch(p):
+    found = []
+    for dropout in (F.dropout, ops.dropout):
+        with pytest.raises((RuntimeError, ValueError), match="between 0 and 1") as raised:
+            dropout(torch.ones(3), p)
+        found.append(raised.type)
+    assert found[0] is found[1]

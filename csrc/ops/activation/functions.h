@@ -1,7 +1,7 @@
 // Each activation as a functor: f(x), and f'(v) times a gradient, v being what backward keeps.
 #pragma once
 
-#include "common/activation.h"
+#include "ops/activation/single.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -25,6 +25,48 @@ struct Shared {
     } else {
       return g * activation_derivative(kind, v);
     }
+  }
+};
+
+struct Sigmoid : Shared<Activation::sigmoid> {
+  using Shared::value;
+  NNZOO_INLINE Vec<float> value(Vec<float> x) const { return sigmoid_single(x); }
+};
+
+struct Tanh : Shared<Activation::tanh> {
+  using Shared::value;
+  NNZOO_INLINE Vec<float> value(Vec<float> x) const {
+    const Vec<float> one = Vec<float>::set(1), power = exp2(abs(x) * Vec<float>::set(2 * log2_e));
+    return tanh_given_far(x, one - Vec<float>::set(2) / (power + one));
+  }
+};
+
+struct Silu : Shared<Activation::silu> {
+  using Shared::gradient;
+  using Shared::value;
+  NNZOO_INLINE Vec<float> value(Vec<float> x) const { return times_sigmoid2(x, x * Vec<float>::set(log2_e)); }
+  NNZOO_INLINE Vec<float> gradient(Vec<float> g, Vec<float> x) const {
+    const Vec<float> one = Vec<float>::set(1), s = sigmoid_single(x);
+    return g * s * fma(x, one - s, one);
+  }
+};
+
+struct Gelu : Shared<Activation::gelu> {
+  using Shared::gradient;
+  using Shared::value;
+  NNZOO_INLINE Vec<float> value(Vec<float> x) const { return x * normal_probability(x); }
+  NNZOO_INLINE Vec<float> gradient(Vec<float> g, Vec<float> x) const {
+    const Vec<float> density = constant<float>(0.5 * sqrt_2_over_pi) * exp2(constant<float>(-0.5 * log2_e) * x * x);
+    return g * fma(x, density, normal_probability(x));
+  }
+};
+
+// (1 + tanh(z)) / 2 is the sigmoid of 2 z.
+struct GeluTanh : Shared<Activation::gelu_tanh> {
+  using Shared::value;
+  NNZOO_INLINE Vec<float> value(Vec<float> x) const {
+    const Vec<float> z = fma(constant<float>(gelu_cubic) * x * x, x, x);
+    return times_sigmoid2(x, z * constant<float>(2 * sqrt_2_over_pi * log2_e));
   }
 };
 
@@ -106,15 +148,15 @@ NNZOO_INLINE void with_function(int function, const double (&parameters)[2], con
     case 0:
       return run(Shared<Activation::relu>());
     case 1:
-      return run(Shared<Activation::gelu>());
+      return run(Gelu());
     case 2:
-      return run(Shared<Activation::gelu_tanh>());
+      return run(GeluTanh());
     case 3:
-      return run(Shared<Activation::silu>());
+      return run(Silu());
     case 4:
-      return run(Shared<Activation::tanh>());
+      return run(Tanh());
     case 5:
-      return run(Shared<Activation::sigmoid>());
+      return run(Sigmoid());
     case 6:
       return run(LeakyRelu{parameters[0]});
     case 7:

@@ -120,7 +120,7 @@ NNZOO_INLINE void dispatch(const ElementwiseLoss& call, const Run& run) {
   dispatch_dtype(call.dtype, [&](auto tag) {
     switch (call.kind) {
       case ElementLoss::binary_cross_entropy:
-        return run(tag, BinaryCrossEntropy());
+        return call.rise ? run(tag, BinaryCrossEntropy<true>()) : run(tag, BinaryCrossEntropy<false>());
       case ElementLoss::kl_div:
         return run(tag, KlDiv());
       case ElementLoss::kl_div_of_logarithms:

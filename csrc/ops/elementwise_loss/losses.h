@@ -6,15 +6,19 @@
 namespace nnzoo {
 namespace NNZOO_ISA {
 
+// Without `rises`, rise is 1 and left out: times an infinite target, a difference of 0 would make no number.
+template <bool rises>
 struct BinaryCrossEntropy {
   template <class T>
   static NNZOO_INLINE Vec<T> value(Vec<T> x, Vec<T> y, Vec<T> weight, Vec<T> rise) {
     const Vec<T> one = Vec<T>::set(T(1));
     const Vec<T> surprise = max(Vec<T>::zero(), neg(x)) + log1p(exp(neg(abs(x))));
+    if constexpr (!rises) return weight * fma(one - y, x, surprise);
     return weight * fma(one - y, x, fma(rise - one, y, one) * surprise);
   }
   template <class T>
   static NNZOO_INLINE Vec<T> derivative(Vec<T> x, Vec<T> y, Vec<T> weight, Vec<T> rise) {
+    if constexpr (!rises) return weight * (sigmoid(x) - y);
     const Vec<T> positive = rise * y;
     return weight * (fma(positive + (Vec<T>::set(T(1)) - y), sigmoid(x), neg(positive)));
   }

@@ -6,14 +6,24 @@ from nnzoo_fast import _extension
 from nnzoo_fast.backends import Verdict, cpu_supports, wants_gradients
 from nnzoo_fast.ops.activation.functions import CODES, FUNCTIONS
 
-LEAST, LEAST_TRAINING = 2**13, 2**16
-"""Values below which stock torch is done before our way to a kernel is."""
+NEVER = 2**63
+
+WINS_FROM = {
+    "tanh": (2**13, 2**16),
+    "gelu_tanh": (2**13, 2**16),
+    "elu": (2**13, 2**16),
+    "mish": (2**13, 2**16),
+    "gelu": (2**16, 2**16),
+    "silu": (2**16, 2**20),
+    "sigmoid": (2**16, NEVER),
+}
+"""Values from which functions run in fewer instructions than stock torch's, forward and in training."""
+
+SINGLE = ("gelu", "silu", "sigmoid")
+"""Those that do so in csrc/ops/activation/single.h alone, where numbers are computed in float32."""
 
 STREAMED = 2**25
 """Bytes from which outputs stream past the caches: `streamed_bytes` in csrc/common/elementwise.h."""
-
-WINS = ("tanh", "gelu_tanh", "elu", "mish")
-"""Functions that stock torch takes more instructions for. The others are as fast there until results stream."""
 
 WINS_STREAMING = ("relu", "leaky_relu", "hardswish")
 WINS_STREAMING_IN_TRAINING = (*WINS_STREAMING, "sigmoid", "silu")
@@ -25,14 +35,14 @@ def supports(input, function, parameters) -> Verdict:
 
 def pays(input, function, parameters) -> Verdict:
     training = wants_gradients(input)
-    least = LEAST_TRAINING if training else LEAST
-    if input.numel() < least:
-        return False, f"fewer than {least} values: done before our way to a kernel is"
-    if function in WINS:
+    least = WINS_FROM.get(function, (NEVER, NEVER))[training]
+    if input.numel() >= least and not (function in SINGLE and input.dtype == torch.float64):
         return True, "fewer instructions a value"
     streaming = WINS_STREAMING_IN_TRAINING if training else WINS_STREAMING
     if function in streaming and input.numel() * input.element_size() >= STREAMED:
         return True, "results stream past the caches"
+    if input.numel() < least < NEVER:
+        return False, f"fewer than {least} values: done before our way to a kernel is"
     return False, "stock torch needs as little time"
 
 

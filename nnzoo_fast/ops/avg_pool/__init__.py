@@ -11,7 +11,7 @@ from nnzoo_fast.operation import Operation
 from nnzoo_fast.ops.avg_pool import cpu
 from nnzoo_fast.ops.avg_pool.reference import reference
 from nnzoo_fast.pooling.calls import Size, dimensions_of, dimensions_without_shape, with_batch
-from nnzoo_fast.pooling.windows import check_windows, pooled_size, settings_of
+from nnzoo_fast.pooling.windows import check_inside, check_windows, pooled_size, settings_of
 
 __all__ = ["avg_pool", "operation", "reference"]
 
@@ -80,6 +80,7 @@ def stock(input, kernel, *rest):
 
 def check(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor):
     check_windows("avg_pool", input, kernel, stride, padding, [1] * len(kernel), ceil_mode)
+    check_inside("avg_pool", input, kernel)
 
 
 def keeps(args, needs):

@@ -53,6 +53,7 @@ SPEC = OpSpec(
         *samples.of_windows(),
         error("padding-negative", "padding", 3, padding=-1),
         error("padding-beyond-half", "half", 3, padding=2),
+        error("larger-than-volume", "smaller", 5, stride=3, ceil_mode=True, shape=(1, 2, 4, 4, 4)),
         error("divisor-0", "divisor_override", 3, divisor_override=0),
     ],
     bench=[

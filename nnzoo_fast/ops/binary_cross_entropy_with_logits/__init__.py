@@ -45,7 +45,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         TypeError: an argument is no tensor.
         ValueError: `reduction` is unknown, or `target` differs from `input` in shape.
-        RuntimeError: weights or devices that don't fit.
+        RuntimeError: weights or devices that don't fit, or weights that require a gradient.
         BackendError: `backend` can't run this call.
     """
     call = (input, target, weight, pos_weight, reduction)
@@ -70,6 +70,8 @@ def check(input, target, weight, pos_weight, reduction):
             raise RuntimeError(
                 f"{NAME}: {name} is {list(factor.shape)}, expected what broadcasts to {list(input.shape)}"
             )
+        if factor is not None and factor.requires_grad and torch.is_grad_enabled():
+            raise RuntimeError(f"{NAME}: {name} requires a gradient, expected one that is no variable, as in torch")
     losses.check_devices(NAME, input, target=target, weight=weight, pos_weight=pos_weight)
 
 

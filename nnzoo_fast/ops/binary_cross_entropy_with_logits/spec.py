@@ -46,6 +46,12 @@ def infinite(maker):
     return Call((maker.wrap(scores.double(), False), maker.wrap(target.double(), False)), {"reduction": "none"})
 
 
+def infinite_target(maker):
+    """Targets that are no probabilities: the losses are infinite, not NaN."""
+    target = torch.tensor([math.inf, -math.inf, 1.0, 0.5], dtype=torch.float64)
+    return Call((maker.normal(4), maker.wrap(target, False)), {"reduction": "none"})
+
+
 def strided(maker):
     scores = maker.normal(9, 44).detach()[:, ::2].requires_grad_(maker.grad)
     return Call((scores, probabilities(maker, 22, 9).t(), None, probabilities(maker, 22, 2)[:, 0]))
@@ -86,12 +92,15 @@ SPEC = OpSpec(
         shaped((0, 4), reduction="sum"),
         Sample("hard", hard),
         Sample("infinite", infinite),
+        Sample("infinite-target", infinite_target),
         Sample("strided", strided),
     ],
     errors=[
         wrong("target-shape", ValueError, r"target is \[3\]", target=torch.ones(3)),
         wrong("weight-shape", RuntimeError, r"weight is \[3\]", weight=torch.ones(3)),
         wrong("pos-weight-shape", RuntimeError, r"pos_weight is \[2, 3, 4\]", pos_weight=torch.ones(2, 3, 4)),
+        wrong("weight-trained", RuntimeError, "weight requires", weight=torch.ones(3, 4, requires_grad=True)),
+        wrong("pos-weight-trained", RuntimeError, "pos_weight requires", pos_weight=torch.ones(4, requires_grad=True)),
         wrong("reduction", ValueError, "reduction is 'max'", reduction="max"),
         wrong("target-list", TypeError, "target is a list", target=[1.0]),
     ],

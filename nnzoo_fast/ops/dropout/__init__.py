@@ -48,12 +48,14 @@ def dropout(
     Raises:
         TypeError: `input` or `seed` is no tensor.
         ValueError: `p` is no probability.
-        RuntimeError: shapes, dtypes or devices that don't fit together.
+        RuntimeError: `p` is NaN; or shapes, dtypes or devices that don't fit together.
         BackendError: `backend` can't run this call.
     """
     check_tensors("dropout", input=input, **({} if seed is None else {"seed": seed}))
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout: p has to be between 0 and 1, but got {p}")
+        # torch's Python refuses what lies outside, its operator what lies nowhere
+        kind = RuntimeError if math.isnan(p) else ValueError
+        raise kind(f"dropout: p has to be between 0 and 1, but got {p}")
     if is_traceable(input) and not (bias is None and residual is None):
         check_operands(input, bias, residual)
     if seed is None or not training or p == 0:

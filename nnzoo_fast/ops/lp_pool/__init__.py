@@ -14,7 +14,7 @@ from nnzoo_fast.ops.lp_pool import cpu
 from nnzoo_fast.ops.lp_pool.reference import reference
 from nnzoo_fast.ops.max_pool import max_pool, min_pool
 from nnzoo_fast.pooling.calls import Size, dimensions_of, dimensions_without_shape, with_batch
-from nnzoo_fast.pooling.windows import check_windows, pooled_size, settings_of
+from nnzoo_fast.pooling.windows import check_inside, check_windows, pooled_size, settings_of
 
 __all__ = ["lp_pool", "operation", "reference"]
 
@@ -83,6 +83,7 @@ def stock(input, p, kernel, *rest):
 
 def check(input, p, kernel, stride, ceil_mode):
     check_windows("lp_pool", input, kernel, stride, [0] * len(kernel), [1] * len(kernel), ceil_mode)
+    check_inside("lp_pool", input, kernel)
 
 
 def flops(input, p, kernel, stride, ceil_mode):

@@ -66,6 +66,7 @@ SPEC = OpSpec(
     errors=[
         *samples.of_windows(3, 2),
         error("norm-0", "norm_type", 0, 3, exception=ZeroDivisionError),
+        error("larger-than-volume", "smaller", 2, 5, stride=3, ceil_mode=True, shape=(1, 2, 4, 4, 4)),
         error("norm-string", "norm_type", "2", 3, exception=TypeError),
     ],
     bench=[
