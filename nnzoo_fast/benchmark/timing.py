@@ -1,13 +1,14 @@
 """Times candidates fairly: interleaved in one process, on rotating inputs, as medians with their spread.
 
-A shared machine drifts by tens of percent within minutes. Candidates therefore take turns in every round, and ratios
-are taken within rounds, where drift hits both sides alike.
+A shared machine drifts by tens of percent within minutes. Candidates therefore take turns in every round, in an order
+drawn anew, and ratios are taken within rounds, where drift hits both sides alike.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -76,9 +77,10 @@ def interleave(
             failures[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
     names = list(repeats)
     samples: dict[str, list[float]] = {name: [] for name in names}
-    end, done, number = time.perf_counter() + seconds, 0, 0
+    end, done, number, chance = time.perf_counter() + seconds, 0, 0, random.Random(0)
     while names and done < rounds[1] and (done < rounds[0] or time.perf_counter() < end):
-        for name in names[done % len(names) :] + names[: done % len(names)]:
+        # Each runs behind each: what ran before has left its results in the caches, where the next one's will lie.
+        for name in chance.sample(names, len(names)):
             samples[name].append(_seconds(candidates[name], number, repeats[name], device))
             number += repeats[name]
         done += 1
