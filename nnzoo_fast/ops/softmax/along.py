@@ -7,17 +7,17 @@ import math
 
 import torch
 
-from nnzoo_fast import _extension
+from nnzoo_fast import _extension, tables
 from nnzoo_fast._compat import any_autocast_enabled
 from nnzoo_fast.backends import Backend, Verdict, cpu_supports
 from nnzoo_fast.front_door import check_tensors, is_traceable
 from nnzoo_fast.operation import Operation
 
 SMALL = 2**14
-"""Fewer values take less time than finding the kernel for them."""
-
+"""Fewer values take less time than finding the kernel for them, where no table of this CPU says."""
 
 SHORT = 256
+"""Rows of fewer values are of another kind: what is done once for each takes as long as its vectors."""
 
 
 def allocate(input, dim, training):
@@ -28,14 +28,26 @@ def supports(input, dim) -> Verdict:
     return cpu_supports(input, "softmax_forward")
 
 
-def pays(input, dim) -> Verdict:
-    if input.numel() < SMALL:
-        return False, f"fewer than {SMALL} values: the call itself takes longer"
+def kind_of(input, dim) -> tuple[str, int]:
+    """The kind of call that a table tells apart, and its values."""
+    columns = dim < input.dim() - 1
+    lines = "columns" if columns else "short rows" if input.shape[dim] < SHORT else "rows"
+    return f"{tables.DTYPE_NAMES[input.dtype]} {lines} {tables.way(input)}", math.prod(input.shape)
+
+
+def pays(operation: str, input, dim) -> Verdict:
+    if input.dtype not in tables.DTYPE_NAMES:
+        return False, f"no kernel for {input.dtype}"
     if not input.is_contiguous():
         return False, "stock torch makes the contiguous copy within its own operator"
-    if dim == input.dim() - 1 and input.shape[dim] < SHORT:
-        return False, f"rows of fewer than {SHORT} values: what is done once for each takes as long as its vectors"
-    return True, "each row stays in the first-level cache between its passes"
+    kind, values = kind_of(input, dim)
+    if values < SMALL:
+        rule = False, f"fewer than {SMALL} values: the call itself takes longer"
+    elif "short" in kind:
+        rule = False, f"rows of fewer than {SHORT} values: what is done once for each takes as long as its vectors"
+    else:
+        rule = True, "each row stays in the first-level cache between its passes"
+    return tables.pays(operation, kind, values, rule, "values")
 
 
 def in_three(shape, dim: int) -> tuple[int, int, int]:
@@ -96,7 +108,7 @@ def make_operation(name: str, reference, stock) -> Operation:
         supports,
         functools.partial(forward, logarithm=logarithm),
         functools.partial(backward, logarithm=logarithm),
-        pays,
+        functools.partial(pays, name),
     )
     return Operation(
         name,

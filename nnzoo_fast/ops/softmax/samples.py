@@ -71,3 +71,11 @@ def make_spec(name: str, function: Callable, stock: Callable) -> OpSpec:
         length=lambda call: 4500,
         variants={"rows in cache": functools.partial(function, backend="cpu")},
     )
+
+
+def swept() -> list[Sample]:
+    """The calls that `nnzoo-fast tune` measures: long rows, short ones, columns."""
+    rows = [(8, 512), (16, 1024), (64, 1024), (512, 256), (256, 1024), (1024, 1024), (64, 32000), (4096, 768)]
+    short = [(64, 10), (256, 64), (1024, 64), (2048, 128), (4096, 200), (49152, 64), (49152, 128)]
+    columns = [(2, 16, 16, 16), (2, 32, 28, 28), (8, 21, 32, 32), (8, 21, 64, 64), (16, 64, 56, 56), (8, 21, 128, 128)]
+    return [shaped(shape, 1) for shape in rows + short + columns]
