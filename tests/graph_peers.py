@@ -21,7 +21,7 @@ class Network(torch.nn.Module):
         self.network = network
 
     def forward(self, *parts):
-        return self.network(torch.cat(parts, -1))
+        return self.network(torch.cat([part for part in parts if part is not None], -1))
 
 
 class Layer(pyg.MessagePassing):
@@ -29,7 +29,7 @@ class Layer(pyg.MessagePassing):
         super().__init__(aggr)
         self.psi, self.phi = Network(psi), Network(phi)
 
-    def forward(self, x, edge_index, edge_attr, *external):
+    def forward(self, x, edge_index, edge_attr=None, *external):
         return self.phi(x, *external, self.propagate(edge_index, x=x, edge_attr=edge_attr))
 
     def message(self, x_i, x_j, edge_attr):
@@ -44,7 +44,7 @@ class MessagePassingNetwork(torch.nn.Module):
             Layer(perceptron(2 * a + edge_dim, b, b), perceptron(a + b, b, b), aggr) for a, b in pairs
         )
 
-    def forward(self, x, edge_index, edge_attr):
+    def forward(self, x, edge_index, edge_attr=None):
         for layer in self.layers:
             x = layer(x, edge_index, edge_attr)
         return x

@@ -295,3 +295,57 @@ def test_edge_conv_under_autocast_gives_what_its_linear_layers_give():
         assert layer(x, edges).dtype == torch.bfloat16
         assert layer(x.bfloat16(), edges).dtype == torch.bfloat16
     assert layer(x, edges).dtype == torch.float32
+
+
+def passing_layers(depth, edge_dim, aggr, sizes=(7, 5)):
+    """Two layers of one network: the second's `Joint` is watched, so that it sees every edge."""
+    widths = [2 * sizes[0] + edge_dim, *[9] * (depth - 1), sizes[1]]
+    layers = [layer for pair in zip(widths, widths[1:], strict=False) for layer in (L(*pair), torch.nn.Tanh())]
+    network = S(*layers[:-1])
+    made = [nn.MessagePassingLayer(nn.Joint(network), lambda h, m: m, aggr).double() for _ in range(2)]
+    made[1].psi.register_forward_hook(lambda module, args, out: None)
+    return made
+
+
+@pytest.mark.parametrize("aggr", ["sum", "mean", "max", "min", ["sum", "std"]], ids=str)
+@pytest.mark.parametrize("edge_dim", [0, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_split_network_of_edges_gives_what_the_whole_gives(depth, edge_dim, aggr):
+    fast, plain = passing_layers(depth, edge_dim, aggr)
+    pair = torch.randn(NODES, 7, dtype=torch.float64), torch.randn(NODES + 2, 7, dtype=torch.float64)
+    attr = [FEATURES.double()] * bool(edge_dim)
+    for x in (pair[0], pair):
+        graph = Graph(EDGES, (NODES, NODES if x is pair[0] else NODES + 2))
+        torch.testing.assert_close(fast(x, graph, *attr), plain(x, graph, *attr))
+        torch.testing.assert_close(fast(x, EDGES, *attr), plain(x, graph, *attr))
+    with torch.no_grad():
+        expected = plain(pair[0], EDGES, *attr)
+        fast.psi.network[0].weight[:, 7:14] *= 1.01
+    assert not torch.allclose(fast(pair[0], EDGES, *attr), expected)
+
+
+def test_a_message_passing_layer_keeps_no_row_of_an_edge():
+    edges = torch.randint(0, 300, (2, 40_000))
+    layer = nn.MessagePassingLayer(nn.Joint(S(L(16, 32), torch.nn.ReLU(), L(32, 64))), lambda h, m: m, "max")
+    graph, kept = Graph(edges, 300), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        layer(torch.randn(300, 8, requires_grad=True), graph)
+    assert kept and all(tensor.numel() <= 2 * 40_000 for tensor in kept), [tensor.shape for tensor in kept]
+
+
+def test_matrices_of_edges_serve_several_steps():
+    layer, x = nn.NNConv(7, 7, S(L(3, 49))), torch.randn(NODES, 7)
+    seen = []
+    layer.nn.register_forward_hook(lambda module, args, out: seen.append(out))
+    expected = layer(layer(x, EDGES, FEATURES), EDGES, FEATURES)
+    matrices = layer.nn(FEATURES)
+    torch.testing.assert_close(layer(layer(x, EDGES, matrices=matrices), EDGES, matrices=matrices), expected)
+    assert len(seen) == 3
+
+
+def test_a_message_passing_layer_compiles():
+    torch._dynamo.reset()
+    layer, _ = passing_layers(2, 3, "sum")
+    call = torch.randn(NODES, 7, dtype=torch.float64), Graph(EDGES, NODES), FEATURES.double()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*call), layer(*call))

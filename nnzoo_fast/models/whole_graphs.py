@@ -62,10 +62,10 @@ class MPNN(nn.Module):
         (None: one graph) and their number -> [size, out_channels]."""
         if not isinstance(edge_index, Graph):
             edge_index = Graph(edge_index, x.shape[0])
-        nodes = self.lin0(x).relu()
+        nodes, matrices = self.lin0(x).relu(), self.conv.nn(edge_attr)  # the same in each step
         state = nodes[None]
         for _ in range(self.steps):
-            message = self.conv(nodes, edge_index, edge_attr).relu()
+            message = self.conv(nodes, edge_index, matrices=matrices).relu()
             nodes, state = self.gru(message[None], state)
             nodes = nodes[0]
         return self.lin2(self.lin1(self.set2set(nodes, batch, size)).relu())

@@ -15,7 +15,7 @@ from nnzoo_fast.nn.message_passing import MessagePassing
 from nnzoo_fast.nn.sequential import Sequential
 from nnzoo_fast.ops.gather_scatter.segments import rows_of_edges
 
-_REDUCES = {"add": "sum", "sum": "sum", "mean": "mean", "max": "max"}
+REDUCES_OF_EDGES = {"add": "sum", "sum": "sum", "mean": "mean", "max": "max"}
 _LINEARS = (torch.nn.Linear, Linear, PackedLinear)
 _SEQUENTIALS = (torch.nn.Sequential, Sequential)
 
@@ -62,7 +62,7 @@ class EdgeConv(MessagePassing):
         rows = target.dim() == 2 and self.node_dim in (0, -2)
         if not rows or not begins_with_linear(layers, 2 * target.shape[1]):
             return self._over_edges(graph, source, target)
-        reduce = _REDUCES.get(self.aggr) if isinstance(self.aggr, str) else None
+        reduce = REDUCES_OF_EDGES.get(self.aggr) if isinstance(self.aggr, str) else None
         fused = reduce is not None and small_network(layers, reduce)
         if not fused and graph.num_edges < graph.num_sources + graph.num_targets:
             return self._over_edges(graph, source, target)
@@ -70,19 +70,11 @@ class EdgeConv(MessagePassing):
         dtype = torch.float32 if target.dtype == torch.bfloat16 else target.dtype
         p, q = halves(layers[0], source, target, dtype)
         if fused:
-            return self._fused(graph, p, q, layers, reduce, dtype).to(result_dtype(target))
+            return edge_network(p, q, graph, layers, reduce).to(result_dtype(target))
         hidden = (rows_of_edges(p, graph, "target") + rows_of_edges(q, graph, "source")).to(target.dtype)
         for layer in layers[1:]:
             hidden = layer(hidden)
         return self.aggregated(hidden, graph)
-
-    def _fused(self, graph: Graph, p, q, layers: list[torch.nn.Module], reduce: str, dtype: torch.dtype):
-        activation = activation_name(layers[1]) if len(layers) > 1 else "none"
-        if len(layers) < 3:
-            return ops.edge_mlp(p, q, graph, None, None, activation, reduce)
-        weight, bias = layers[2].weight.to(dtype), layers[2].bias
-        out = ops.edge_mlp(p, q, graph, weight, None if bias is None else bias.to(dtype), activation, reduce)
-        return out.relu() if len(layers) == 4 else out
 
     def _over_edges(self, graph: Graph, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         ends = ((target, "target"), (source, "source"))
@@ -152,6 +144,16 @@ def small_network(layers: list[torch.nn.Module], reduce: str) -> bool:
     if len(layers) > 1 and activation_name(layers[1]) is None:
         return False
     return len(layers) in (1, 2) or (len(layers) == 3 and is_linear(layers[2]))
+
+
+def edge_network(p, q, graph: Graph, layers: list[torch.nn.Module], reduce: str) -> torch.Tensor:
+    """What a `small_network` makes of edges, reduced by target; p and q are its first layer's parts for their ends."""
+    activation = activation_name(layers[1]) if len(layers) > 1 else "none"
+    if len(layers) < 3:
+        return ops.edge_mlp(p, q, graph, None, None, activation, reduce)
+    weight, bias = layers[2].weight.to(p.dtype), layers[2].bias
+    out = ops.edge_mlp(p, q, graph, weight, None if bias is None else bias.to(p.dtype), activation, reduce)
+    return out.relu() if len(layers) == 4 else out
 
 
 def halves(linear: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor, dtype: torch.dtype):

@@ -6,9 +6,20 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from nnzoo_fast import ops
 from nnzoo_fast.graph import Graph
+from nnzoo_fast.nn.activated import unobserved
+from nnzoo_fast.nn.edge_conv import (
+    REDUCES_OF_EDGES,
+    begins_with_linear,
+    edge_network,
+    layers_of,
+    result_dtype,
+    small_network,
+)
 from nnzoo_fast.nn.gin_conv import reset
 from nnzoo_fast.nn.message_passing import MessagePassing
+from nnzoo_fast.nn.sequential import step
 from nnzoo_fast.ops.gather_scatter.segments import rows_of_edges
 
 
@@ -32,6 +43,11 @@ class MessagePassingLayer(MessagePassing):
 
     Gilmer et al., "Neural message passing for quantum chemistry" (2017); Battaglia et al. (2018) write phi^e for psi
     and rho for the aggregation. A node without edges receives 0, whatever the aggregation.
+
+    Of a psi that is `Joint` of a `Sequential` that begins with a `Linear`, that is split into a part for each end of an
+    edge, applied to nodes, and one for the edge itself. Where there is none of the last, all that follows is an
+    activation and perhaps a `Linear`, and `aggr` is "sum", "mean" or "max", no row of an edge is stored: see
+    `ops.edge_mlp`.
 
     Args:
         psi: a module or function of the receivers' and the senders' features [E, *] and edge_attr [E, *] or None, makes
@@ -75,8 +91,32 @@ class MessagePassingLayer(MessagePassing):
 
     def message_and_aggregate(self, graph: Graph, x: tuple, edge_attr: torch.Tensor | None = None) -> torch.Tensor:
         source, target = x
-        ends = rows_of_edges(target, graph, "target"), rows_of_edges(source, graph, "source")
-        return self.aggregated(self.psi(*ends, edge_attr), graph)
+        parts = [target, source] if edge_attr is None else [target, source, edge_attr]
+        layers = layers_of(self.psi.network) if type(self.psi) is Joint and unobserved(self.psi) else []
+        few = graph.num_edges < graph.num_sources + graph.num_targets
+        rows = all(part.dim() == 2 for part in parts)
+        if few or not rows or not begins_with_linear(layers, sum(part.shape[1] for part in parts)):
+            ends = rows_of_edges(target, graph, "target"), rows_of_edges(source, graph, "source")
+            return self.aggregated(self.psi(*ends, edge_attr), graph)
+        # What was one product, rounded once, is a sum here: bfloat16 would round its parts.
+        dtype = torch.float32 if target.dtype == torch.bfloat16 else target.dtype
+        p, q, *of_edge = _products(layers[0], parts, dtype)
+        reduce = REDUCES_OF_EDGES.get(self.aggr) if isinstance(self.aggr, str) else None
+        if reduce is not None and not of_edge and small_network(layers, reduce):
+            return edge_network(p, q, graph, layers, reduce).to(result_dtype(target))
+        hidden = rows_of_edges(p, graph, "target") + rows_of_edges(q, graph, "source")
+        hidden, position = sum(of_edge, hidden).to(result_dtype(target)), 1
+        while position < len(layers):
+            hidden, position = step(layers, position, hidden)
+        return self.aggregated(hidden, graph)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(psi={self.psi}, phi={self.phi}, aggr={self.aggr!r})"
+
+
+def _products(linear: torch.nn.Linear, parts: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Of each part its product with its columns of the weight, of the first with the bias."""
+    weights = linear.weight.to(dtype).split([part.shape[1] for part in parts], dim=1)
+    bias = None if linear.bias is None else linear.bias.to(dtype)
+    biases = [bias, *[None] * (len(parts) - 1)]
+    return [ops.linear(part.to(dtype), *each) for part, *each in zip(parts, weights, biases, strict=True)]

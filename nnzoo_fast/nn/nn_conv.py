@@ -28,7 +28,8 @@ class NNConv(MessagePassing):
 
     Shapes:
         x [N, in_channels] or a pair for sources and targets, of which the second may be None; edge_index integer [2, E]
-        or a `Graph`; edge_attr [E, *]; size the numbers of sources and targets -> [N, out_channels].
+        or a `Graph`; edge_attr [E, *]; size the numbers of sources and targets; matrices, what `nn` makes of edge_attr,
+        where that is known, so that several calls share it -> [N, out_channels].
 
     Raises:
         ValueError: source features that are not known.
@@ -73,19 +74,25 @@ class NNConv(MessagePassing):
         edge_index: torch.Tensor | Graph,
         edge_attr: torch.Tensor | None = None,
         size: tuple[int, int] | None = None,
+        matrices: torch.Tensor | None = None,
     ) -> torch.Tensor:
         pair = (x, x) if isinstance(x, torch.Tensor) else x
-        out = self.propagate(edge_index, size=size, x=pair, edge_attr=edge_attr)
+        out = self.propagate(edge_index, size=size, x=pair, edge_attr=edge_attr, matrices=matrices)
         if self.root_weight and pair[1] is not None:
             out = out + self.lin(pair[1])
         return out if self.bias is None else out + self.bias
 
-    def message(self, x_j: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
-        weight = self.nn(edge_attr).view(-1, self.in_channels_l, self.out_channels)
+    def message(
+        self, x_j: torch.Tensor, edge_attr: torch.Tensor | None, matrices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        weight = self.nn(edge_attr) if matrices is None else matrices
+        weight = weight.view(-1, self.in_channels_l, self.out_channels)
         return torch.matmul(x_j.unsqueeze(1), weight).squeeze(1)
 
-    def message_and_aggregate(self, graph: Graph, x: tuple, edge_attr: torch.Tensor) -> torch.Tensor:
-        messages = self.message(rows_of_edges(x[0], graph, "source"), edge_attr)
+    def message_and_aggregate(
+        self, graph: Graph, x: tuple, edge_attr: torch.Tensor | None, matrices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        messages = self.message(rows_of_edges(x[0], graph, "source"), edge_attr, matrices)
         return self.aggregated(messages, graph)
 
     def __repr__(self) -> str:
