@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import json
 import math
 import sys
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from nnzoo_fast import _extension, machine, verify
-from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND
+from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, BackendError
 from nnzoo_fast.cuemu.command import app as cuemu_app
 from nnzoo_fast.explain import NotReached, explain, reached_by
 from nnzoo_fast.spec import Maker, OpSpec, all_specs
@@ -152,35 +153,93 @@ def bench(
 @app.command()
 def zoo(
     name: Annotated[str | None, typer.Argument(help="A model of the table; then its layers are shown.")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Hold each, or NAME, against its installed peer.")] = False,
+    out: Annotated[Path | None, typer.Option(help="With --measure: a JSON file to put the figures into.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The published models, or one model layer by layer: outputs, parameters, work and kernels."""
-    from nnzoo_fast.models.registry import PUBLISHED, create
-    from nnzoo_fast.models.summary import summarise
+    """The published models, or one model layer by layer: outputs, parameters, work and kernels.
+
+    The equality of the table was measured when this version was made: the largest error of an output, then of a
+    gradient, against the peer in float64, ours / the peer's own in float32. --measure does that here; exit code 1 if a
+    model isn't equal.
+    """
+    from nnzoo_fast.models.registry import PUBLISHED
 
     _known([name] if name else [], PUBLISHED, "model")
-    console = _console()
-    if name is None:
-        rows = [
-            {"model": key, "family": entry.family, "parameters": _parameters(entry.make), "equals": entry.peer}
-            for key, entry in PUBLISHED.items()
-        ]
-        table = _table("The zoo: nnzoo_fast.models.create(NAME)", "model", "family", "parameters", "equals")
-        for row in rows:
-            table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
+    if out is not None and not measure:
+        raise Mistake("--out is where --measure writes to")
+    if measure:
+        rows, table = _measured([name] if name else list(PUBLISHED), out)
+    elif name is None:
+        rows, table = _published()
     else:
-        rows = [asdict(row) for row in summarise(create(name).eval(), *PUBLISHED[name].example())]
-        table = _table(f"{name}, for one example", "layer", "class", "output", "parameters", "MFLOP", "runs on")
-        for row in rows:
-            output = "not reached" if row["output"] is None else "x".join(map(str, row["output"]))
-            counts = f"{row['parameters']:,}", f"{row['flops'] / 1e6:,.3g}" if row["flops"] else ""
-            table.add_row(row["name"], row["kind"], output, *counts, row["runs_on"])
+        rows, table = _layers(name)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([_finite(row) for row in rows], indent=1))
     else:
-        console.print(table)
+        _console().print(table)
+    if measure:
+        raise typer.Exit(0 if all(row["equal"] for row in rows) else 1)
 
 
+def _published() -> tuple[list[dict], Table]:
+    from nnzoo_fast.models.equality import recorded
+    from nnzoo_fast.models.registry import PUBLISHED
+
+    known, rows = recorded(), []
+    title = (
+        "The zoo: nnzoo_fast.models.create(NAME); errors against the peer in float64: outputs, gradients, ours / its"
+    )
+    table = _table(title, "model", "family", "parameters", "equals", "measured equality")
+    for key, entry in PUBLISHED.items():
+        count, equality = _parameters(entry.make), known.get(key)
+        rows.append({"model": key, "family": entry.family, "parameters": count, "equals": entry.peer})
+        rows[-1]["equality"] = equality and asdict(equality)
+        table.add_row(key, entry.family, f"{count:,}", entry.peer, str(equality or "not measured"))
+    return rows, table
+
+
+def _layers(name: str) -> tuple[list[dict], Table]:
+    from nnzoo_fast.models.registry import PUBLISHED, create
+    from nnzoo_fast.models.summary import kernel_share, summarise
+
+    model, example = create(name).eval(), PUBLISHED[name].example()
+    rows = [asdict(row) for row in summarise(model, *example)]
+    title = f"{name}, for one example"
+    with contextlib.suppress(BackendError):  # without the compiled kernels there is no share
+        title += f"; our kernels can do {100 * kernel_share(model, *example).share:.3g} % of its FLOPs"
+    table = _table(title, "layer", "class", "output", "parameters", "MFLOP", "runs on")
+    for row in rows:
+        output = "not reached" if row["output"] is None else "x".join(map(str, row["output"]))
+        counts = f"{row['parameters']:,}", f"{row['flops'] / 1e6:,.3g}" if row["flops"] else ""
+        table.add_row(row["name"], row["kind"], output, *counts, row["runs_on"])
+    return rows, table
+
+
+def _measured(names: list[str], out: Path | None) -> tuple[list[dict], Table]:
+    from nnzoo_fast.models import equality
+
+    console = _console(stderr=True)
+    table = _table(
+        "Error against the peer in float64, ours / its own", "model", "equals", "outputs, gradients", "float64"
+    )
+    rows = []
+    with _progress(console) as advance:
+        for done, name in enumerate(names):
+            advance(done, len(names), name)
+            try:
+                row = equality.measure(name)
+            except (ModuleNotFoundError, equality.NoPeer) as error:
+                console.print(f"{name}: not measured: {error}", style="yellow", highlight=False)
+                continue
+            rows.append(row)
+            if out is not None:
+                equality.write([row], out)
+            table.add_row(name, row.peer, f"[{'green' if row.equal else 'red'}]{row}[/]", f"{row.float64:.0e}")
+    return [asdict(row) for row in rows], table
+
+
+@functools.cache
 def _parameters(make) -> int:
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in make().parameters())

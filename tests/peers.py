@@ -1,32 +1,24 @@
 """Independent implementations to hold ours against. Each is optional: a test that needs an absent one is skipped."""
 
 import os
-import sys
 from types import ModuleType
 
 import pytest
-import torch
 
-_schemas = []
+from nnzoo_fast.models import peers
 
 
 def torchvision() -> ModuleType:
-    """torchvision; its CUDA build too, whose compiled part can't load on a CPU torch (models don't need it)."""
     try:
-        import torchvision
+        return peers.torchvision()
     except ModuleNotFoundError:
         pytest.skip("torchvision is not installed")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _schemas.append(library)
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        import torchvision
-    return torchvision
+
+
+def timm() -> ModuleType:
+    """timm, which imports torchvision."""
+    torchvision()
+    return pytest.importorskip("timm", reason="timm is not installed")
 
 
 def transformers() -> ModuleType:

@@ -119,7 +119,28 @@ def test_zoo(run):
     code, out, _ = run("zoo", "--json")
     found = {row["model"]: row for row in json.loads(out)}
     assert code == 0 and found["resnet50"]["parameters"] == 25_557_032
-    assert "resnet50" in run("zoo")[1]
+    measured = [row for row in found.values() if row["equality"]]
+    assert len(measured) > 10 and all(row["equality"]["parameters"] == row["parameters"] for row in measured)
+    out = run("zoo")[1]
+    assert "resnet50" in out and "measured equality" in out
+    assert out.count("not measured") == len(found) - len(measured)
+
+
+@needs_kernels
+def test_zoo_measures(run, tmp_path):
+    code, out, _ = run("zoo", "lenet", "--measure", "--json", "--out", str(tmp_path / "rows.json"))
+    (row,) = json.loads(out)
+    assert code == 0 and row["equal"] and row["model"] == "lenet"
+    assert json.loads((tmp_path / "rows.json").read_text()) == [row]
+    code, _, err = run("zoo", "--out", "rows.json")
+    assert code == 2 and "--out is where --measure writes to" in err
+
+
+@needs_kernels
+def test_zoo_without_a_peer(run, monkeypatch):
+    monkeypatch.setattr("nnzoo_fast.models.peers.PEERS", {})
+    code, out, err = run("zoo", "lenet", "--measure", "--json")
+    assert code == 0 and json.loads(out) == [] and "lenet: not measured: no peer of lenet is known here" in err
 
 
 def test_zoo_of_one_model(run):

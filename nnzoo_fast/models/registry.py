@@ -54,15 +54,15 @@ def _images(channels: int, size: int) -> Callable[[], tuple[torch.Tensor, ...]]:
 
 
 def _text() -> tuple[torch.Tensor, ...]:
-    return (torch.zeros(1, 64, dtype=torch.int64),)
+    return (torch.randint(10000, (1, 64)),)
 
 
 def _texts() -> tuple[torch.Tensor, ...]:
-    return torch.zeros(1, 64, dtype=torch.int64), torch.zeros(1, 48, dtype=torch.int64)
+    return torch.randint(10000, (1, 64)), torch.randint(10000, (1, 48))
 
 
-def _nodes(count: int, channels: int) -> Callable[[], torch.Tensor]:
-    return lambda: torch.randn(count, channels)
+def _nodes(count: int, channels: int) -> Callable[[], tuple[torch.Tensor, ...]]:
+    return lambda: (torch.randn(count, channels),)
 
 
 def _graph(nodes: int, channels: int, edges: int, *others: tuple[int, int]) -> Callable[[], tuple]:
@@ -90,7 +90,7 @@ _vision = functools.partial(Published, "convolutional")
 _recurrent = functools.partial(Published, "recurrent")
 
 PUBLISHED: dict[str, Published] = {
-    "mlp": Published("feed-forward", MLP, "PyTorch's quickstart", _images(1, 28)),
+    "mlp": Published("feed-forward", MLP, "torch.nn", _images(1, 28)),
     "lenet": _vision(LeNet, "torch.nn", _images(1, 28)),
     **{name: _vision(make, "torch.nn", _values(1, 32000)) for name, make in WAVES.items()},
     "c3d": _vision(C3D, "torch.nn", _values(3, 16, 112, 112)),

@@ -60,6 +60,27 @@ def test_relu_passes_the_gradient_where_it_gave_nan(target, isa):
     assert torch.autograd.grad(output.sum(), bias)[0].tolist() == [3, 3, 3]
 
 
+IMAGE = [[0.2, 0.1, 0.5, 0.8, 0.1], [0.4, 0.6, 0.2, 0.8, 0.5], [0.2, 0.4, 0.3, 0.9, 0.2], [0.5, 0.8, 0.1, 0.2, 0.7]]
+EDGES = [[1 / 9] * 3, [0.0] * 3, [-1 / 9] * 3]
+EDGES_FOUND = [[-0.01, -0.02, 0.0], [-0.02, 0.06, 0.06], [-0.17, -0.06, -0.06]]
+SHAPE = [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 1, 0, 0]]
+CROSS = [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+CROSSES_FOUND = [[4, 3, 4], [2, 4, 3], [2, 3, 4]]
+WORKED = [([*IMAGE, [0.8, 0.7, 0.9, 0.5, 0.5]], EDGES, EDGES_FOUND), (SHAPE, CROSS, CROSSES_FOUND)]
+
+
+@pytest.mark.parametrize("target", [*matrix.targets(), matrix.Target("reference"), matrix.Target("torch")], ids=str)
+@pytest.mark.parametrize("image, filter, expected", WORKED, ids=["edges", "crosses"])
+def test_examples_worked_by_hand(image, filter, expected, target, isa):
+    if target.isa:
+        isa(target.isa)
+    image, filter = (torch.tensor(values, device=target.device).float()[None, None] for values in (image, filter))
+    found = conv(image, filter, backend=target.backend)
+    assert torch.equal(
+        found.mul(100).round(), torch.tensor(expected, device=target.device).mul(100).round()[None, None]
+    )
+
+
 @needs_kernels
 def test_im2col_equals_implicit_gemm():
     for sample in SPEC.samples:
