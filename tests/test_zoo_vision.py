@@ -137,8 +137,7 @@ def test_keys_shapes_and_sizes_are_the_peers(name, parameters):
     assert sum(parameter.numel() for parameter in ours.parameters()) == parameters
 
 
-@pytest.mark.parametrize("size", [(33, 40), (50, 35)], ids=str)
-def test_nasnet_is_that_of_timm(size):
+def test_nasnet_is_that_of_timm():
     peers.timm()
     from timm.models.nasnet import NASNetALarge
 
@@ -149,8 +148,8 @@ def test_nasnet_is_that_of_timm(size):
     ours, theirs = made
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
-    assert not differences(ours, theirs, (normal(2, 2, *size),))
-    x = normal(2, 2, *size)
+    x = normal(2, 2, 33, 40)  # of odd and even sizes, padding differs
+    assert not differences(ours, theirs, (x,))
     assert not torch.allclose(ours(x.flip(-1)), theirs.double()(x))
 
 
