@@ -58,6 +58,31 @@ def test_results_are_bit_equal_on_any_number_of_threads(monkeypatch):
 
 @needs_kernels
 @pytest.mark.parametrize("name", _extension._C.isas() if _extension._C else [])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_large_results_equal_those_of_their_halves(dtype, name, isa):
+    """Results of 16 MiB and more are written past the caches, where rows, and heads in them, are whole lines."""
+    isa(name)
+    generator = torch.Generator().manual_seed(2)
+    nodes, count = 17_000, 20_000
+    graph = Graph(torch.randint(0, nodes, (2, count), generator=generator), nodes)
+    width = 1024 // dtype.itemsize
+    for weight, head in ((None, width // 2), (torch.rand(count, 2, 1, generator=generator), width // 2 - 8)):
+        weights = weight if weight is None else weight.to(dtype)
+        x = torch.randn(nodes, 2, head, generator=generator).to(dtype).requires_grad_()
+        out = gather_scatter(x, graph, weights, reduce="mean", backend="cpu")
+        grad = torch.randn(out.shape, generator=generator).to(dtype)
+        (received,) = torch.autograd.grad(out, x, grad)
+        for i in range(2):
+            half = x.detach()[:, i].clone().requires_grad_()
+            part = gather_scatter(
+                half, graph, None if weight is None else weights[:, i, 0], reduce="mean", backend="cpu"
+            )
+            assert torch.equal(out[:, i], part)
+            assert torch.equal(received[:, i], torch.autograd.grad(part, half, grad[:, i].contiguous())[0])
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", _extension._C.isas() if _extension._C else [])
 @pytest.mark.parametrize("size", [1, 2, 39])
 def test_equal_messages_cancel(size, name, isa):
     isa(name)

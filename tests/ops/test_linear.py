@@ -67,6 +67,23 @@ def test_threads_change_no_bit(name, isa):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ISAS)
+def test_gradients_of_a_narrow_weight_over_many_rows(name, dtype, isa, poisoned_memory, monkeypatch):
+    """The sum is cut into parts: of equal and unequal length, of even and odd number of rows."""
+    isa(name)
+    for rows, columns, depth in ((8192, 7, 5), (12_289, 17, 50), (16_391, 49, 3)):
+        input, grad = misaligned(torch.randn(rows, depth).to(dtype)), misaligned(torch.randn(rows, columns).to(dtype))
+        args = input, torch.zeros(columns, depth, dtype=dtype), None, "none", None
+        results = []
+        for threads in (1, 2, 5):
+            monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+            results.append(cpu.backward((grad,), args, (None, None), (False, True, False, False))[1])
+        assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+        error = Error.of(results[0], grad.double().t() @ input.double())
+        assert max(error.frobenius, error.largest) <= bound(rows, dtype), (rows, columns, depth)
+
+
 STEPS = (1, 1e-3, 1e-8, 30, 100)
 SPECIAL = (0.0, -0.0, math.inf, -math.inf, math.nan, 1e-40, 88.5, 89.5, -88.5, -104.5)
 

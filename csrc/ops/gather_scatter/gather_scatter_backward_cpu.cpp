@@ -4,8 +4,8 @@
 //   grad_weight  over the edges: the dot product of x[source] and what the message receives; of a sum or mean with
 //   heads
 //                that fit a tile, the pass over the sources finds it on its way
+#include "ops/gather_scatter/ahead.h"
 #include "ops/gather_scatter/passing.h"
-#include "ops/gather_scatter/schedule.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -24,9 +24,13 @@ class Backward {
         weights_{static_cast<const S*>(args.weight), args.heads},
         out_(static_cast<const S*>(args.out)),
         share_(static_cast<T*>(args.share)),
-        values_(args.in.num_groups * args.features) {}
+        values_(args.in.num_groups * args.features),
+        distance_(Distance::of_rows(args.features * std::int64_t(sizeof(S)))) {}
 
-  void run(std::int64_t span) const {
+  void run(std::int64_t span) {
+    Scratch scratch;
+    if (any(Reduce::mean)) find_parts(scratch.take<T>(args_.in.num_groups));
+    streamed_ = args_.grad_x && streams_rows<S>(args_.grad_x, args_.out_of.num_groups, args_.features, span);
     for (int r = 0; r < args_.num_reduces && *args_.valid; ++r) {
       dispatch_passing(args_.reduces[r], [&](auto passing) {
         constexpr Passing how = decltype(passing)::how;
@@ -47,6 +51,24 @@ class Backward {
     for (int i = 0; i < r; ++i) before += rows_kept(args_.reduces[i]);
     return {grad_ + r * values_, out_ + r * values_, share_ + before * values_, values_};
   }
+  bool any(Reduce reduce) const {
+    for (int r = 0; r < args_.num_reduces; ++r) {
+      if (args_.reduces[r] == reduce) return true;
+    }
+    return false;
+  }
+
+  // What part of a mean's gradient goes to each message: [num_targets].
+  void find_parts(T* parts) {
+    parallel_for(
+        args_.in.num_groups, args_.threads,
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t target = begin; target < end; ++target) parts[target] = T(1) / size_of(target);
+        },
+        Plan::kValuesPerThread);
+    parts_ = parts;
+  }
+
   T size_of(std::int64_t target) const { return T(args_.in.start[target + 1] - args_.in.start[target]); }
 
   template <Passing how>
@@ -73,8 +95,8 @@ class Backward {
 
   template <class Shape, class Visit>
   NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
-    for_each_edge<true>(
-        args_.in, args_.in.start[target], args_.in.start[target + 1],
+    for_each_edge(
+        args_.in, target, distance_,
         [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -108,11 +130,11 @@ class Backward {
                                  if constexpr (weighted && most > 1) {
                                    if (with_weights) {
                                      add_grad_and_weights(place, source, sum);
-                                     return store_tile<Shape>(sum, grad_x_row(source), place);
+                                     return store_tile<Shape>(sum, grad_x_row(source), place, streamed_);
                                    }
                                  }
                                  for (int r = 0; r < args_.num_reduces; ++r) add_grad<most == 1>(place, source, r, sum);
-                                 store_tile<Shape>(sum, grad_x_row(source), place);
+                                 store_tile<Shape>(sum, grad_x_row(source), place, streamed_);
                                });
   }
 
@@ -123,14 +145,14 @@ class Backward {
     const S* const grad = grad_ + r * values_;
     switch (args_.reduces[r]) {
       case Reduce::sum:
-        return add_rows<Shape, true, weighted>(
-            args_.out_of, source, grad, args_.features, weights_, place,
+        return add_rows<Shape, weighted>(
+            args_.out_of, source, grad, args_.features, distance_, weights_, place,
             [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
       case Reduce::mean:
-        return add_rows<Shape, true, true>(
-            args_.out_of, source, grad, args_.features, weights_, place,
+        return add_rows<Shape, true>(
+            args_.out_of, source, grad, args_.features, distance_, weights_, place,
             [&](std::int32_t target, std::int32_t edge, int i) {
-              const Vec<T> part = Vec<T>::set(T(1) / size_of(target));
+              const Vec<T> part = Vec<T>::set(parts_[target]);
               if constexpr (weighted) return part * weights_.template at<Shape>(edge, place, i);
               return part;
             },
@@ -150,8 +172,8 @@ class Backward {
   NNZOO_INLINE void add_grad_and_weights(const TilePlace& place, std::int64_t source, Tile<T, Shape>& sum) const {
     const bool mean = args_.reduces[0] == Reduce::mean;
     const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
-    for_each_edge<true>(
-        args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1],
+    for_each_edge(
+        args_.out_of, source, distance_,
         [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -159,7 +181,7 @@ class Backward {
         },
         [&](std::int32_t target, std::int32_t edge) {
           const Tile<T, Shape> grad = load_tile<Shape, T>(grad_ + target * args_.features, place);
-          const Vec<T> part = Vec<T>::set(mean ? T(1) / size_of(target) : T(1));
+          const Vec<T> part = Vec<T>::set(mean ? parts_[target] : T(1));
           S* const result = static_cast<S*>(args_.grad_weight) + edge * args_.heads;
           Vec<T> dot = Vec<T>::zero();
 #pragma GCC unroll 8
@@ -180,8 +202,8 @@ class Backward {
   NNZOO_INLINE void add_received(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
     const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
     const Rows<S> rows = this->rows(r);
-    for_each_edge<true>(
-        args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1],
+    for_each_edge(
+        args_.out_of, source, distance_,
         [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           const std::int64_t row = target * args_.features;
@@ -275,7 +297,7 @@ class Backward {
       constexpr Passing how = decltype(passing)::how;
       if constexpr (how == Passing::linear) {
         result = load_vector<Shape, T>(rows.grad + at, place);
-        if (args_.reduces[r] == Reduce::mean) result *= Vec<T>::set(T(1) / size_of(target));
+        if (args_.reduces[r] == Reduce::mean) result *= Vec<T>::set(parts_[target]);
       } else {
         const Vec<T> message = weights_.template message<Shape>(x, edge, place, 0);
         result = received<how, T, Shape>(rows, message, at, place);
@@ -290,6 +312,9 @@ class Backward {
   const S* out_;
   T* share_;
   std::int64_t values_;
+  Distance distance_;
+  bool streamed_ = false;
+  const T* parts_ = nullptr;  // of a mean
 };
 
 }  // namespace

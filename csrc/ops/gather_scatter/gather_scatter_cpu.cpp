@@ -1,6 +1,6 @@
 // Forward by registers: a row's tile of features stays in registers while the row's edges are walked.
 #include "common/vmath.h"
-#include "ops/gather_scatter/schedule.h"
+#include "ops/gather_scatter/ahead.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -28,7 +28,7 @@ struct Min {
   }
 };
 
-template <class S, WeightKind kind, bool prefetching>
+template <class S, WeightKind kind>
 class Forward {
  public:
   using T = Compute<S>;
@@ -38,13 +38,15 @@ class Forward {
       : args_(args),
         x_(static_cast<const S*>(args.x)),
         weights_{static_cast<const S*>(args.weight), args.heads},
-        out_(static_cast<S*>(args.out)) {}
+        out_(static_cast<S*>(args.out)),
+        distance_(args.walk == Walk::tiled ? Distance::of_rows(args.features * std::int64_t(sizeof(S)))
+                                           : Distance{0, 0}) {}
 
-  void run(std::int64_t span) const {
+  void run(std::int64_t span) {
+    streamed_ = streams_rows<S>(out_, args_.in.num_groups * args_.num_reduces, args_.features, span);
     bool plain = true;
     for (int r = 0; r < args_.num_reduces; ++r) plain = plain && args_.reduces[r] <= Reduce::min;
-    if (plain) return walk<kMostVectors>(span);
-    if constexpr (prefetching) walk<1>(span);
+    plain ? walk<kMostVectors>(span) : walk<1>(span);
   }
 
  private:
@@ -82,13 +84,13 @@ class Forward {
           if constexpr (further) reduce_row_further(args_.reduces[r], place, target, result);
       }
     }
-    store_tile<Shape>(result, out, place);
+    store_tile<Shape>(result, out, place, streamed_);
   }
 
   template <class Shape>
   NNZOO_INLINE void add(const TilePlace& place, std::int64_t target, Tile<T, Shape>& sum) const {
-    add_rows<Shape, prefetching, weighted>(
-        args_.in, target, x_, args_.x_stride, weights_, place,
+    add_rows<Shape, weighted>(
+        args_.in, target, x_, args_.x_stride, distance_, weights_, place,
         [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
   }
 
@@ -100,7 +102,6 @@ class Forward {
     for (int i = 0; i < Shape::vectors; ++i) result.v[i] = result.v[i] / Vec<T>::set(T(size));
   }
 
-  // What the lower rungs of the ladder don't know.
   template <class Shape>
   NNZOO_INLINE void reduce_row_further(Reduce reduce, const TilePlace& place, std::int64_t target,
                                        Tile<T, Shape>& result) const {
@@ -158,8 +159,8 @@ class Forward {
   // Calls `visit(i, message)` for each vector i of the tile of each message to `target`.
   template <class Shape, class Visit>
   NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
-    for_each_edge<prefetching>(
-        args_.in, args_.in.start[target], args_.in.start[target + 1],
+    for_each_edge(
+        args_.in, target, distance_,
         [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -178,6 +179,8 @@ class Forward {
   const S* x_;
   Weights<S, kind> weights_;
   S* out_;
+  Distance distance_;
+  bool streamed_ = false;
 };
 
 }  // namespace
@@ -186,14 +189,8 @@ void gather_scatter_forward(const GatherScatterForward& args) {
   *args.valid = true;
   dispatch_dtype(args.dtype, [&](auto type) {
     using S = typename decltype(type)::Type;
-    dispatch_weights(args.weight, args.features, args.heads, [&](auto weights, std::int64_t span) {
-      constexpr WeightKind kind = decltype(weights)::kind;
-      if (args.walk == Walk::tiled) {
-        Forward<S, kind, true>(args).run(span);
-      } else {
-        Forward<S, kind, false>(args).run(span);
-      }
-    });
+    dispatch_weights(args.weight, args.features, args.heads,
+                     [&](auto weights, std::int64_t span) { Forward<S, decltype(weights)::kind>(args).run(span); });
   });
 }
 

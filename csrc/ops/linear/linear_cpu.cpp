@@ -1,4 +1,5 @@
 #include "common/activated_store.h"
+#include "common/gemm_long_sum.h"
 #include "common/reduce.h"
 #include "ops/linear/linear.h"
 
@@ -35,8 +36,8 @@ void backward_from(const LinearBackward& args, const G* grad, std::int64_t strid
   }
   if (args.grad_weight) {
     const Strided<S> input{static_cast<const S*>(args.input), 1, args.input_row_stride};
-    gemm<Factor<S>>(N, K, M, Strided<G>{grad, 1, stride}, input, Store<T, S>{static_cast<S*>(args.grad_weight), K},
-                    args.threads);
+    gemm_long_sum<Factor<S>>(N, K, M, Strided<G>{grad, 1, stride}, input, static_cast<S*>(args.grad_weight),
+                             args.threads);
   }
   if (args.grad_bias) column_sums<T>(M, N, grad, stride, static_cast<S*>(args.grad_bias), args.threads);
 }

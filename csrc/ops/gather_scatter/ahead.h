@@ -1,0 +1,86 @@
+// How far ahead of its use a row is fetched, and results that are too large for the caches to keep.
+#pragma once
+
+#include "common/stream.h"
+#include "ops/gather_scatter/schedule.h"
+
+namespace nnzoo {
+namespace NNZOO_ISA {
+
+// How many edges before its use a row is fetched into L2, and from there into L1; 0: not at all. A short row is added
+// up in less time than one takes to come, so more of them must be on their way.
+struct Distance {
+  std::int64_t far, near;
+
+  static Distance of_rows(std::int64_t bytes) {
+    constexpr std::int64_t kShort = 256;
+    return bytes <= kShort ? Distance{128, 16} : Distance{48, 8};
+  }
+};
+
+// Calls `visit(node, edge)` for the edges of a group and `ahead(node, edge, level)` for edges that come up later, in
+// any group.
+template <class Ahead, class Visit>
+NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t group, Distance distance, const Ahead& ahead,
+                                const Visit& visit) {
+  const std::int64_t last = groups.num_edges - 1, end = groups.start[group + 1];
+  for (std::int64_t k = groups.start[group]; k < end; ++k) {
+    if (distance.far > 0) {
+      const std::int64_t later = k + distance.far < last ? k + distance.far : last;
+      const std::int64_t soon = k + distance.near < last ? k + distance.near : last;
+      ahead(groups.node[later], groups.edge[later], Far());
+      ahead(groups.node[soon], groups.edge[soon], Near());
+    }
+    visit(groups.node[k], groups.edge[k]);
+  }
+}
+
+// sum += factor * the rows of the group's nodes, where `factor(node, edge, i)` gives the factors of vector i, if any.
+template <class Shape, bool has_factors, class T, class S, class EdgeWeights, class Factor>
+NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S* rows, std::int64_t stride,
+                           Distance distance, const EdgeWeights& weights, const TilePlace& place, const Factor& factor,
+                           Tile<T, Shape>& sum) {
+  for_each_edge(
+      groups, group, distance,
+      [&](std::int32_t node, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+        using Level = decltype(level);
+        prefetch_tile<Level, Shape, T>(rows + node * stride, place);
+        weights.template prefetch<Level>(edge, place);
+      },
+      [&](std::int32_t node, std::int32_t edge) {
+        const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);
+#pragma GCC unroll 8
+        for (int i = 0; i < Shape::vectors; ++i) {
+          if constexpr (has_factors) {
+            sum.v[i] = fma(factor(node, edge, i), row.v[i], sum.v[i]);
+          } else {
+            sum.v[i] += row.v[i];
+          }
+        }
+      });
+}
+
+// Whether results [count, features] go past the caches. Only where every vector is whole and aligned: they begin anew
+// at each head, of `span` features. Nobody fences these stores: the loop over blocks takes each block, and finds that
+// there is none left, by an atomic addition, which on x86 waits for them.
+template <class S>
+NNZOO_INLINE bool streams_rows(const void* results, std::int64_t count, std::int64_t features, std::int64_t span) {
+  constexpr std::int64_t size = sizeof(S), line = 64;
+  return count * features * size >= least_streamed && span * size % line == 0 &&
+         reinterpret_cast<std::uintptr_t>(results) % std::uintptr_t(line) == 0;
+}
+
+template <class Shape, class T, class S>
+NNZOO_INLINE void store_tile(const Tile<T, Shape>& tile, S* row, const TilePlace& place, bool streamed) {
+  if constexpr (!Shape::partial) {
+    if (streamed) {
+#pragma GCC unroll 8
+      for (int i = 0; i < Shape::vectors; ++i) stream(tile.v[i], row + place.feature + i * Vec<T>::width);
+      return;
+    }
+  }
+  store_tile<Shape>(tile, row, place);
+}
+
+}  // namespace NNZOO_ISA
+}  // namespace nnzoo
