@@ -11,11 +11,13 @@ import torch
 from test_models import deviations, integers, normal, rival
 
 import nnzoo_fast
-from nnzoo_fast import models
+from nnzoo_fast import _extension, models
 from nnzoo_fast.models import sampling
 from nnzoo_fast.models.cache import KeyValueCache, LayerCache
 from nnzoo_fast.models.generation import write
 
+# Tokens so few that stock torch would take them.
+KERNELS = dict.fromkeys(("attention", "linear", "layer_norm"), "cpu" if _extension._C else "torch")
 MASK = torch.ones(3, 9, dtype=torch.int64)
 MASK[1, :4] = 0
 MASK[2, :1] = 0
@@ -50,6 +52,8 @@ def test_a_cache_changes_nothing(sizes, mask):
     with nnzoo_fast.backend("torch"):
         stock, truth = rival(model)(tokens, mask)[shown], rival(model).double()(tokens, mask)[shown]
     assert not deviations([found], [stock], [truth], torch.float32)
+    with nnzoo_fast.backend(**KERNELS):
+        assert not deviations([in_steps(model, tokens, mask, sizes)[shown]], [stock], [truth], torch.float32)
     exact = in_steps(model.double(), tokens, mask, sizes)[shown]
     torch.testing.assert_close(exact, truth, rtol=1e-12, atol=1e-12)
     places = model.transformer["wpe"].weight

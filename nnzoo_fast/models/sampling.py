@@ -48,7 +48,7 @@ def draw(
     """One token per row of `logits` [N, vocabulary], drawn from softmax(logits / temperature): int64 [N].
 
     Args:
-        logits: of any dtype.
+        logits: of any floating dtype; probabilities are computed in float32 at least.
         temperature: below 1 prefers likely tokens, above 1 levels them.
         top_k: draw among the `top_k` likeliest, then
         top_p: among the fewest of these whose probabilities sum to `top_p`.
@@ -59,7 +59,7 @@ def draw(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be greater than 0, got {temperature}")
-    logits = logits / temperature
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
