@@ -42,7 +42,7 @@ class Published:
     family: str
     make: Callable[..., torch.nn.Module]
     peer: str
-    example: Callable[[], tuple[torch.Tensor, ...]]
+    example: Callable[[], tuple[torch.Tensor | Graph, ...]]
 
 
 def _values(*shape: int) -> Callable[[], tuple[torch.Tensor, ...]]:
