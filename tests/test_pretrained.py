@@ -96,6 +96,19 @@ def test_from_torchvision_finds_the_model():
     assert found == "vgg13_bn"
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_from_torchvision_takes_vit(suffix, tmp_path):
+    peers.torchvision()
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    sizes = dict(image_size=32, patch_size=8, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=40)
+    theirs = lively(VisionTransformer(**sizes, num_classes=7))
+    path = saved(dict(theirs.state_dict()), tmp_path / f"vit{suffix}")
+    for source in (theirs, path):
+        ours = models.from_torchvision(source, "vit_b_16", **sizes)
+        assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+
+
 GPT2 = dict(vocab_size=101, n_positions=40, n_embd=36, n_layer=3, n_head=3, bos_token_id=0, eos_token_id=0)
 
 
@@ -151,6 +164,10 @@ def test_bert_is_that_of_transformers(name, tmp_path):
 
 
 def test_damaged_folders_are_named(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="is a file, expected the folder"):
+        models.from_huggingface(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match="holds a list"):
         models.from_huggingface(tmp_path)
@@ -197,6 +214,28 @@ def test_from_pyg(make):
     truth, stock = results(copy.deepcopy(theirs).double(), (x, edges)), results(theirs, (x.float(), edges))
     assert not deviations(results(ours, (x.float(), edges)), stock, truth, torch.float32)
     assert ours.dropout.p == theirs.dropout.p
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_from_pyg_takes_files(suffix, tmp_path):
+    peers.torch_geometric()
+    from torch_geometric.nn import models as geometric
+
+    torch.manual_seed(0)
+    theirs = geometric.GAT(12, 8, 2, 4, heads=2)
+    path = saved(dict(theirs.state_dict()), tmp_path / f"gat{suffix}")
+    sizes = dict(in_channels=12, hidden_channels=8, num_layers=2, out_channels=4)
+    ours = models.from_pyg(path, "GAT", heads=2, **sizes)
+    assert all(torch.equal(ours.state_dict()[key], value) for key, value in theirs.state_dict().items())
+    with pytest.raises(ValueError, match=r"convs.0.att_src has shape \[1, 2, 4\], expected \[1, 4, 2\]"):
+        models.from_pyg(path, "GAT", heads=4, **sizes)
+    with pytest.raises(ValueError, match="name must say which of GCN, .* got None"):
+        models.from_pyg(path)
+    with pytest.raises(TypeError, match="tells its class"):
+        models.from_pyg(theirs, "GAT")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="no whole file"):
+        models.from_pyg(path, "GAT", heads=2, **sizes)
 
 
 def test_what_from_pyg_does_not_know():

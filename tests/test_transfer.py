@@ -35,6 +35,34 @@ def test_frozen_layers_stay_bit_identical():
     assert not torch.equal(model.state_dict()["bn1.running_mean"], before["bn1.running_mean"])
 
 
+def test_optimizers_leave_frozen_layers_alone():
+    """Also one that has seen their gradients, and goes on by its momentum and the weights' decay."""
+    model = small_resnet()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.1)
+
+    def step():
+        model.train()(torch.randn(4, 2, 33, 33)).square().sum().backward()
+        optimizer.step()
+
+    step()
+    models.freeze(model, until="layer4")
+    before = copy.deepcopy(model.state_dict())
+    for clear_to_none in (False, True):
+        step()
+        optimizer.zero_grad(clear_to_none)
+    after = model.state_dict()
+    assert {key.split(".")[0] for key in after if not torch.equal(after[key], before[key])} == {"layer4", "fc"}
+
+
+def test_freeze_takes_the_parameters_around():
+    model = models.ViT(5, 3, 16, 8, 2, 3, 24, 40)
+    models.freeze(model, until="encoder.layers.encoder_layer_1")
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert {"class_token", "conv_proj.weight", "encoder.pos_embedding"} <= frozen
+    rest = {name for name in frozen if not name.startswith("encoder.layers.encoder_layer_0")}
+    assert rest == {"class_token", "conv_proj.weight", "conv_proj.bias", "encoder.pos_embedding"}
+
+
 def test_freeze_goes_into_modules():
     model = models.freeze(small_resnet(), until="layer2.0.conv2")
     learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -21,7 +21,7 @@ from nnzoo_fast.models.bert import (
     BERTForTokenClassification,
 )
 from nnzoo_fast.models.graph import GAT, GCN, GIN, GraphSAGE
-from nnzoo_fast.models.registry import available, create
+from nnzoo_fast.models.registry import PUBLISHED, create
 
 Source = str | os.PathLike | torch.nn.Module | Mapping[str, torch.Tensor]
 """Where weights come from: a file, a live model, or a `state_dict`."""
@@ -104,7 +104,9 @@ def _read(path: Path) -> dict:
 
 
 def from_torchvision(source: Source, name: str | None = None, **options) -> torch.nn.Module:
-    """Our model with the weights of torchvision's: AlexNet, VGG, ResNet, EfficientNet.
+    """Our model with the weights of torchvision's: AlexNet, VGG, ResNet, EfficientNet, ViT.
+
+    timm's NASNet has the keys of ours, too: `load(create("nasnetalarge"), source)`.
 
     Args:
         source: a live model of torchvision, its `state_dict`, or a file of one.
@@ -115,10 +117,11 @@ def from_torchvision(source: Source, name: str | None = None, **options) -> torc
         ValueError: as `load`, or no model has such weights.
     """
     state = weights_of(source)
-    tensors = list(state.values())
-    if not tensors or tensors[0].dim() != 4 or tensors[-1].dim() == 0:
+    first = next((tensor for tensor in state.values() if tensor.dim() == 4), None)
+    last = next(reversed(state.values()), None)
+    if first is None or last.dim() == 0:
         raise ValueError("from_torchvision: these are no weights of a network that begins with a convolution")
-    options = {"num_classes": len(tensors[-1]), "in_channels": tensors[0].shape[1], **options}
+    options = {"num_classes": len(last), "in_channels": first.shape[1], **options}
     if name is None:
         name = _find(state, options)
     return load(create(name, **options), state)
@@ -126,15 +129,13 @@ def from_torchvision(source: Source, name: str | None = None, **options) -> torc
 
 def _find(state: dict[str, torch.Tensor], options: dict) -> str:
     shapes = _shapes(state.items())
-    for name in available():
-        try:
-            with torch.device("meta"):
-                model = create(name, **options)
-        except TypeError:  # of another family: without classes or channels
-            continue
+    names = [name for name, entry in PUBLISHED.items() if entry.peer == "torchvision"]
+    for name in names:
+        with torch.device("meta"):
+            model = create(name, **options)
         if _shapes(model.state_dict().items()) == shapes:
             return name
-    raise ValueError(f"from_torchvision: none of {', '.join(available())} has these keys and shapes; name one")
+    raise ValueError(f"from_torchvision: none of {', '.join(names)} has these keys and shapes; name one")
 
 
 def _shapes(items: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Size]:
@@ -165,6 +166,8 @@ def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Mo
 
 
 def _read_folder(folder: Path) -> tuple[str, dict, dict[str, torch.Tensor]]:
+    if folder.is_file():
+        raise ValueError(f"from_huggingface: {folder} is a file, expected the folder that save_pretrained wrote")
     config = json.loads((folder / "config.json").read_text())
     if not isinstance(config, dict):
         raise ValueError(f"{folder}/config.json holds a {type(config).__name__}, expected an object")
@@ -219,12 +222,29 @@ _FROM_TRANSFORMERS = {
 """By the class of transformers: ours, and what makes it of a configuration."""
 
 
-def from_pyg(source: torch.nn.Module) -> torch.nn.Module:
-    """Our `GCN`, `GraphSAGE`, `GAT` or `GIN` with the weights of a live one of `torch_geometric.nn.models`.
+def from_pyg(source: Source, name: str | None = None, **options) -> torch.nn.Module:
+    """Our `GCN`, `GraphSAGE`, `GAT` or `GIN` with the weights of `torch_geometric.nn.models`'.
+
+    Args:
+        source: a live model of torch_geometric, or the `state_dict` of one or a file of it.
+        name: of a `state_dict`, the class, which it doesn't tell: "GCN", "GraphSAGE", "GAT" or "GIN".
+        options: of a `state_dict`, the arguments of our class: `in_channels`, `hidden_channels`, `num_layers`,
+            `out_channels` and others.
 
     Raises:
         ValueError: as `load`, of another class, or with options that ours doesn't have.
+        TypeError: `name` or `options` for a live model, which tells them itself.
     """
+    if isinstance(source, torch.nn.Module):
+        if name is not None or options:
+            raise TypeError("from_pyg: a live model tells its class and options itself; name and options are for files")
+        return _from_live_pyg(source)
+    if name not in _OPTIONS_OF_PYG:
+        raise ValueError(f"from_pyg: name must say which of {', '.join(_OPTIONS_OF_PYG)} a file is of, got {name!r}")
+    return load(_OPTIONS_OF_PYG[name][0](**options), source)
+
+
+def _from_live_pyg(source: torch.nn.Module) -> torch.nn.Module:
     name = type(source).__name__
     if name not in _OPTIONS_OF_PYG or not type(source).__module__.startswith("torch_geometric."):
         raise ValueError(f"from_pyg: knows torch_geometric's {', '.join(_OPTIONS_OF_PYG)}, got {name}")

@@ -10,12 +10,14 @@ from nnzoo_fast import nn
 def freeze(model: torch.nn.Module, until: str | None = None) -> torch.nn.Module:
     """Stops the training of `model`, or of its modules before the one called `until`; returns `model`.
 
-    Frozen parameters get no gradients. Frozen modules stay in `eval()`, so that batch norm keeps its statistics and
-    dropout is off, also after `model.train()`. `unfreeze` undoes it.
+    Frozen parameters get no gradients and lose those that they have, so that an optimizer leaves them alone whatever it
+    remembers of them. Frozen modules stay in `eval()`, so that batch norm keeps its statistics and dropout is off, also
+    after `model.train()`. `unfreeze` undoes it.
 
     Args:
-        until: the name, as in `named_modules()`, of the first module that still learns. Those that `model` has made
-            before it are frozen; modules are taken in the order of their registration.
+        until: the name, as in `named_modules()`, of the first module that still learns. What stands before it in
+            `named_parameters()` is frozen: modules that were registered before it, and the parameters that the modules
+            around it hold themselves. A weight that it shares with one of those is frozen for both.
 
     Raises:
         ValueError: no module has that name.
@@ -25,9 +27,12 @@ def freeze(model: torch.nn.Module, until: str | None = None) -> torch.nn.Module:
     else:
         path = _path(model, until)
         frozen = [module for each in _before(path) for module in each.modules()]
-    for module in frozen:
+    around = [] if until is None else [module for module, _ in path]
+    for module in (*around, *frozen):
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
+            parameter.grad = None
+    for module in frozen:
         module.eval()
         if "train" not in vars(module):
             module.train = _stays_in_eval(module)
