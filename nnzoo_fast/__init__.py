@@ -12,6 +12,8 @@ from nnzoo_fast.graph import Graph
 from nnzoo_fast.pack import pack, unpack
 from nnzoo_fast.report import Report, report
 
+from nnzoo_fast import pyg as pyg  # isort: skip
+
 __version__ = "0.1.0"
 
 __all__ = [

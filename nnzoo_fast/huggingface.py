@@ -1,23 +1,69 @@
-"""Our attention in transformers, by name; `foreign.py` knows its layers.
+"""Models of transformers on our kernels.
 
-    model.set_attn_implementation("nnzoo_fast")
-    nnzoo_fast.accelerate(model)
+    nnzoo_fast.huggingface.accelerate(model)
 
-It is there as soon as `nnzoo_fast` and transformers are imported, in either order.
+`foreign.py` knows their layers. Our attention stands in transformers' registry as soon as `nnzoo_fast` and transformers
+are imported, in either order, also for `model.set_attn_implementation("nnzoo_fast")`.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from nnzoo_fast import ops
+from nnzoo_fast.accelerate import accelerate as accelerated
+from nnzoo_fast.accelerate import restore as restored
 from nnzoo_fast.when_imported import when_imported
 
 NAME = "nnzoo_fast"
 """What our attention is called in transformers' registries."""
+
+
+M = TypeVar("M", bound=torch.nn.Module)
+
+
+def accelerate(model: M) -> M:
+    """`nnzoo_fast.accelerate`, and our attention in every part of the model that asks for one by name.
+
+    `set_attn_implementation` alone leaves out the encoder and decoder of models such as T5, which have configurations
+    of their own. Attention weights (`output_attentions=True`) are never written.
+
+    Args:
+        model: a model of transformers, or a module that has some.
+
+    Returns:
+        `model`.
+
+    Raises:
+        TypeError: `model` is not a module.
+    """
+    accelerated(model)
+    for part in _parts(model):
+        before = part.config._attn_implementation
+        if before != NAME:
+            part.set_attn_implementation(NAME)
+            if part.config._attn_implementation == NAME:
+                vars(part)["_attention_before"] = before
+    return model
+
+
+def restore(model: M) -> M:
+    """The inverse of `accelerate`."""
+    restored(model)
+    for part in _parts(model):
+        before = vars(part).pop("_attention_before", None)
+        if before is not None:
+            part.set_attn_implementation(before)
+    return model
+
+
+def _parts(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Innermost first: an outer model tells some of its parts what to do."""
+    return [module for module in model.modules() if hasattr(module, "set_attn_implementation")][::-1]
 
 
 def attention_forward(

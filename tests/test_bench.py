@@ -11,8 +11,8 @@ import pytest
 import torch
 from built import needs_kernels
 
-from nnzoo_fast import _extension, backends, charts, machine, recipes
-from nnzoo_fast.benchmark import graphs, layers, memory, models, ops, report, session, timing
+from nnzoo_fast import _extension, backends, charts, machine
+from nnzoo_fast.benchmark import graphs, layers, memory, model_cases, models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
 from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
@@ -300,16 +300,44 @@ def test_an_interrupted_session_goes_on(tmp_path, monkeypatch):
     assert measured[3:] == ["forward", "training"], "other settings measure anew"
 
 
-def test_a_model_row(monkeypatch):
-    monkeypatch.delenv("NNZOO_DATA", raising=False)
-    recipe = recipes.all_recipes(families=["LeNet"])["LeNet"]
-    row = models.run(recipe, FAST, ROOF)
-    assert row.checks == [] and row.peer == "eager" and row.ratio is not None
-    # Two convolutions and three linear layers, forward and backward, of which the first needs no input gradient.
-    forward = 2 * 64 * (28**2 * 6 * 25 + 10**2 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10)
-    assert row.flops == 3 * forward - 2 * 64 * 28**2 * 6 * 25
-    monkeypatch.setattr(models, "SAME_RTOL", -1.0)
-    assert models.run(recipe, FAST, ROOF).ratio is None
+def tiny_network(library=""):
+    def make():
+        conv = torch.nn.Conv2d(3, 4, 3)
+        return torch.nn.Sequential(conv, torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(144, 5))
+
+    return model_cases.Model("tiny", make, lambda: (torch.randn(2, 3, 8, 8),), library=library)
+
+
+@needs_kernels
+@pytest.mark.parametrize("library", ["", "torchvision"])
+@pytest.mark.parametrize("work, candidates", [("forward", ["nnzoo_fast", "packed"]), ("training", ["nnzoo_fast"])])
+def test_a_model_is_timed_against_its_stock_twin(work, candidates, library):
+    rows = list(models.run(tiny_network(library), work, FAST, ROOF))
+    assert [row.candidate for row in rows] == candidates
+    forward = 2 * 2 * (36 * 4 * 27 + 144 * 5)
+    for row in rows:
+        assert row.name == f"{library or 'ours'}: tiny" and not row.checks and row.peer == "eager" and row.ratio
+        # The convolution needs no gradient of the images.
+        assert row.flops == (forward if work == "forward" else 3 * forward - 2 * 2 * 36 * 4 * 27)
+
+
+def test_a_model_that_computes_something_else_gets_no_number():
+    wrong = dataclasses.replace(tiny_network(), fast=lambda model: torch.nn.Sequential(model, torch.nn.Hardtanh(-1, 0)))
+    for work in ("forward", "training"):
+        assert all(row.checks and row.ratio is None for row in models.run(wrong, work, FAST, ROOF))
+
+
+def test_a_new_head_hides_nothing():
+    head = torch.nn.Linear(4, 3)
+    torch.nn.init.zeros_(head.weight)
+    assert models.lively(head).weight.all()
+
+
+def test_every_model_has_a_name_of_its_own():
+    found = [*model_cases.PUBLISHED, *model_cases.FOREIGN]
+    assert len({(model.library, model.id) for model in found}) == len(found)
+    assert {model.library for model in found} == {"", "torchvision", "transformers", "torch_geometric"}
+    assert set(model_cases.cases(quick=True)) < set(model_cases.cases(quick=False))
 
 
 @needs_kernels

@@ -43,9 +43,9 @@ MODELS = {
     "ViTModel": (SMALL | dict(image_size=16, patch_size=8), lambda: {"pixel_values": normal(2, 3, 16, 16)}, 2),
     "WhisperModel": (WHISPER | TOKENS, spectrum, 3),
     "LlamaModel": (SMALL | TOKENS | dict(num_attention_heads=4, num_key_value_heads=2), tokens, 2),
-    "T5Model": (T5 | TOKENS, both, 0),
+    "T5Model": (T5 | TOKENS, both, 6),
 }
-"""By class: its configuration, its inputs, and how often a call asks for attention: T5 never asks the registry."""
+"""By class: its configuration, its inputs, and how often a call asks for attention."""
 
 
 def build(name):
@@ -59,9 +59,7 @@ def build(name):
 
 
 def on_ours(model):
-    model = accelerate(copy.deepcopy(model))
-    model.set_attn_implementation("nnzoo_fast")
-    return model
+    return huggingface.accelerate(copy.deepcopy(model))
 
 
 def results(model, inputs, dtype):
@@ -97,6 +95,18 @@ def test_attention_is_really_called(name):
         ours.float()(**{k: v.float() if v.is_floating_point() else v for k, v in MODELS[name][1]().items()})
     count = collections.Counter(seen)
     assert count["attention"] == MODELS[name][2] and count["linear"] >= 5
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "T5Model"])
+def test_attention_is_as_before_after_restore(name):
+    model = build(name)
+    parts = [module for module in model.modules() if hasattr(module, "set_attn_implementation")]
+    before, kinds = [part.config._attn_implementation for part in parts], [type(module) for module in model.modules()]
+    huggingface.accelerate(huggingface.accelerate(model))
+    assert {part.config._attn_implementation for part in parts} == {"nnzoo_fast"} != set(before)
+    huggingface.restore(model)
+    assert [part.config._attn_implementation for part in parts] == before
+    assert [type(module) for module in model.modules()] == kinds
 
 
 def test_cached_generation_is_the_same():

@@ -4,7 +4,8 @@
 
 The table of backends asks the operations themselves; the CUDA kernels answer through the emulator and the Triton
 kernels through the interpreter, so that the table does not depend on a GPU. The tables of speeds show of each operation
-the newest file in bench/results that has it, written by `nnzoo-fast bench`, and the ladders in the operations' READMEs
+the newest file in bench/results that has it, written by `nnzoo-fast bench`, those of models the newest
+`...-models.json`, written by `nnzoo-fast bench models`, and the ladders in the operations' READMEs
 show the newest one in bench/results/ladder, written by `nnzoo-fast bench --ladder --no-compile`. What CUDA kernels ask
 of memory comes from bench/cuda_counters.json, which bench/cuda_counters.py wrote.
 """
@@ -16,13 +17,14 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton
 
 import torch
 
+from nnzoo_fast.benchmark.model_cases import LIBRARIES
 from nnzoo_fast.explain import reached_by
 from nnzoo_fast.spec import Maker, OpSpec, all_specs
 
@@ -101,7 +103,7 @@ def newest_rows(operation: str | None = None) -> list[tuple[dict, list[dict]]]:
     """The files of bench/results, newest first, each with those rows whose operation is in no newer one."""
     seen: set[str] = set()
     found = []
-    for content in _results("bench/results"):
+    for content in _results("bench/results", _of_operations):
         fresh = [row for row in content["rows"] if row["name"] not in seen and operation in (None, row["name"])]
         seen.update(row["name"] for row in content["rows"])
         if rows := [row for row in fresh if row["ratio"]]:
@@ -109,10 +111,54 @@ def newest_rows(operation: str | None = None) -> list[tuple[dict, list[dict]]]:
     return found
 
 
-def _results(folder: str) -> list[dict]:
+def _results(folder: str, wanted: Callable[[str], bool] = lambda name: True) -> list[dict]:
     """The files of a folder; their names begin with a date, the newest comes first."""
     paths = sorted((ROOT / folder).glob("*.json"), key=lambda path: path.name, reverse=True)
-    return [json.loads(path.read_text()) for path in paths]
+    return [json.loads(path.read_text()) for path in paths if wanted(path.name)]
+
+
+def _of_models(name: str) -> bool:
+    """Whether a file of bench/results was written by `nnzoo-fast bench models`."""
+    return name.endswith("-models.json")
+
+
+def _of_operations(name: str) -> bool:
+    return not _of_models(name)
+
+
+def models_table(library: str) -> str:
+    """A line per model of a library ("" for ours): medians of stock torch, and how many times as fast ours is."""
+    content = next(iter(_results("bench/results", _of_models)), {"rows": []})
+    models: dict[str, dict[str, dict]] = {}
+    for row in content["rows"]:
+        if row["name"].startswith(f"{library}: " if library else "ours: "):
+            models.setdefault(row["name"].split(": ", 1)[1], {})[f"{row['work']} {row['case']}"] = row
+    if not models:
+        return _NOTHING
+    lines = [
+        [
+            model,
+            *(cell for work in ("forward", "training") for cell in _model_cells(rows, work, compiled=not library)),
+        ]
+        for model, rows in models.items()
+    ]
+    headers = ["model"]
+    for work, candidates in (("inference", ["accelerated", "packed"]), ("training step", ["accelerated"])):
+        headers += [f"{work}, stock torch", *candidates, *(["of `torch.compile`"] if not library else [])]
+    return f"{_where(content)}\n\n{_markdown(headers, lines)}"
+
+
+def _model_cells(rows: dict[str, dict], work: str, compiled: bool) -> list[str]:
+    """Stock torch's time and, as multiples of its speed, ours; then that of the best of ours over torch.compile's."""
+    candidates = ["nnzoo_fast", "packed"] if work == "forward" else ["nnzoo_fast"]
+    found = [rows.get(f"{work} {candidate}") for candidate in candidates]
+    counted = [row for row in found if row and row["ratio"]]
+    cells = [_duration(counted[0]["timings"]["eager"]["median"]) if counted else ""]
+    cells += [f"{row['ratios']['eager']['median']:.2f}" if row and row["ratio"] else "" for row in found]
+    if compiled:
+        best = [row["ratios"]["torch.compile"]["median"] for row in counted if "torch.compile" in row["ratios"]]
+        cells.append(f"{max(best):.2f}" if best else "")
+    return cells
 
 
 _NOTHING = "No result has been recorded yet."
@@ -203,7 +249,9 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def pages() -> dict[Path, dict[str, str]]:
     """Every README with generated tables: name and text of each table."""
-    tables = {ROOT / "README.md": {"backends": backends_table(), "speed": speed_overview()}}
+    libraries = {library: models_table(library) for library in LIBRARIES}
+    front = {"backends": backends_table(), "speed": speed_overview(), "models": models_table("")}
+    tables = {ROOT / "README.md": front | libraries}
     for name, spec in all_specs().items():
         path = ROOT / "nnzoo_fast" / "ops" / name / "README.md"
         if not path.exists():
