@@ -1,6 +1,5 @@
 """Independent implementations to hold ours against. Each is optional: a test that needs an absent one is skipped."""
 
-import os
 from types import ModuleType
 
 import pytest
@@ -36,9 +35,7 @@ def torch_geometric() -> ModuleType:
 
 
 def keras() -> ModuleType:
-    """Keras on torch; it reads the name of its backend when it is imported."""
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    peer = pytest.importorskip("keras", reason="keras is not installed")
-    if peer.backend.backend() != "torch":
-        pytest.skip("keras runs on another backend than torch")
-    return peer
+    try:
+        return peers.keras()
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -54,6 +55,19 @@ def module(name: str) -> ModuleType:
     except ModuleNotFoundError:
         pass
     return importlib.import_module(name)
+
+
+def keras() -> ModuleType:
+    """Keras on torch; it reads the name of its backend when it is imported.
+
+    Raises:
+        ModuleNotFoundError: it is not installed, or runs on another backend.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    library = importlib.import_module("keras")
+    if library.backend.backend() != "torch":
+        raise ModuleNotFoundError("keras runs on another backend than torch")
+    return library
 
 
 class NoPeer(LookupError):
@@ -242,6 +256,31 @@ class Transformer(nn.Module):
         return self.source_embedding(tokens) * math.sqrt(size) + places.to(self.head.weight.dtype)
 
 
+class KerasForecaster(nn.Module):
+    """Two of Keras's ConvLSTM2D, whose kernels are [*kernel_size, in, out], and a 1x1 convolution of the last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.keras = keras()
+        self.lstm = nn.Module()
+        for number, channels in enumerate((1, 32)):
+            for name, shape in (("weight_ih", (128, channels, 3, 3)), ("weight_hh", (128, 32, 3, 3)), ("bias", (128,))):
+                values = torch.empty(shape).uniform_(-(32**-0.5), 32**-0.5)
+                self.lstm.register_parameter(f"{name}_l{number}", nn.Parameter(values))
+        self.head = nn.Conv2d(32, 1, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images
+        for number in range(2):
+            options = {"padding": "same", "data_format": "channels_first", "return_sequences": True}
+            layer = self.keras.layers.ConvLSTM2D(32, 3, dtype=str(x.dtype).removeprefix("torch."), **options)
+            layer.build(x.shape)
+            *kernels, bias = (getattr(self.lstm, f"{name}_l{number}") for name in ("weight_ih", "weight_hh", "bias"))
+            weights = [*(kernel.permute(2, 3, 1, 0) for kernel in kernels), bias]
+            x, _ = layer.stateless_call(weights, layer.non_trainable_variables, x)
+        return self.head(x[:, -1])[:, None]
+
+
 def _graphs() -> dict[str, Callable[[], nn.Module]]:
     def of(name: str, *sizes, **options) -> Callable[[], nn.Module]:
         return lambda: getattr(module("torch_geometric.nn.models"), name)(*sizes, **options)
@@ -303,6 +342,7 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
     "unet": UNet,
     **_recurrent(),
     "seq2seq": Seq2Seq,
+    "conv_lstm": KerasForecaster,
     "transformer": lambda: Transformer(512, 8, 2048),
     "transformer_big": lambda: Transformer(1024, 16, 4096),
     "bert": _bert,
