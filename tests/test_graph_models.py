@@ -6,14 +6,12 @@ import pickle
 
 import pytest
 import torch
-from built import needs_kernels
 from test_models import deviations, normal
 from zoo import lively, without_dropout
 
 from nnzoo_fast import Graph, models, nn
 from nnzoo_fast.models.link_prediction import ranking
 from nnzoo_fast.models.registry import PUBLISHED
-from nnzoo_fast.models.summary import kernel_share
 from nnzoo_fast.spec import outputs_of
 
 pyg = pytest.importorskip("torch_geometric.nn")
@@ -174,13 +172,6 @@ def test_the_docstring_knows_the_published_size(name):
         model = models.create(name)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert f"{count:,} parameters" in " ".join(inspect.getdoc(type(model)).split())
-
-
-@needs_kernels
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_kernels_do_the_work(name):
-    share = kernel_share(models.create(name).eval(), *PARAMETERS[name].example())
-    assert share.share >= 0.9, share
 
 
 @EACH
