@@ -333,6 +333,12 @@ def test_a_message_passing_layer_keeps_no_row_of_an_edge():
     assert kept and all(tensor.numel() <= 2 * 40_000 for tensor in kept), [tensor.shape for tensor in kept]
 
 
+def test_features_of_other_edges_are_refused():
+    layer, _ = passing_layers(2, 3, "sum")
+    with pytest.raises(ValueError, match=r"edge_attr is \[49, 3\], expected 50 rows"):
+        layer(torch.randn(NODES, 7, dtype=torch.float64), EDGES, FEATURES[1:].double())
+
+
 def test_matrices_of_edges_serve_several_steps():
     layer, x = nn.NNConv(7, 7, S(L(3, 49))), torch.randn(NODES, 7)
     seen = []

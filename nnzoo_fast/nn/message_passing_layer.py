@@ -59,6 +59,9 @@ class MessagePassingLayer(MessagePassing):
     Shapes:
         x [N, *] or a pair for senders and receivers; edge_index integer [2, E] (source, target) or a `Graph`; edge_attr
         [E, *] -> what phi makes.
+
+    Raises:
+        as `MessagePassing.propagate`; ValueError also for an `edge_attr` of another number of edges.
     """
 
     def __init__(self, psi: Callable, phi: Callable, aggr: str | Sequence[str] = "sum", **kwargs):
@@ -91,6 +94,9 @@ class MessagePassingLayer(MessagePassing):
 
     def message_and_aggregate(self, graph: Graph, x: tuple, edge_attr: torch.Tensor | None = None) -> torch.Tensor:
         source, target = x
+        if edge_attr is not None and edge_attr.shape[:1] != (graph.num_edges,):
+            name, expected = type(self).__name__, f"expected {graph.num_edges} rows, one for each edge"
+            raise ValueError(f"{name}: edge_attr is {list(edge_attr.shape)}, {expected}")
         parts = [target, source] if edge_attr is None else [target, source, edge_attr]
         layers = layers_of(self.psi.network) if type(self.psi) is Joint and unobserved(self.psi) else []
         few = graph.num_edges < graph.num_sources + graph.num_targets
