@@ -4,12 +4,12 @@ from types import ModuleType
 
 import pytest
 
-from nnzoo_fast.models import peers
+from nnzoo_fast.models.peers import libraries
 
 
 def torchvision() -> ModuleType:
     try:
-        return peers.torchvision()
+        return libraries.torchvision()
     except ModuleNotFoundError:
         pytest.skip("torchvision is not installed")
 
@@ -36,6 +36,6 @@ def torch_geometric() -> ModuleType:
 
 def keras() -> ModuleType:
     try:
-        return peers.keras()
+        return libraries.keras()
     except ModuleNotFoundError as error:
         pytest.skip(str(error))

@@ -15,7 +15,7 @@ from nnzoo_fast.models.registry import PUBLISHED
 from nnzoo_fast.spec import outputs_of
 
 pyg = pytest.importorskip("torch_geometric.nn")
-from nnzoo_fast.models import graph_peers as peers  # noqa: E402
+from nnzoo_fast.models.peers import graphs as peers  # noqa: E402
 
 SIZES = (9, 1, 12, 8)  # nodes of each graph of the batch; the second's is isolated, as are some of the others
 BATCH = torch.repeat_interleave(torch.arange(4), torch.tensor(SIZES))

@@ -39,7 +39,7 @@ def test_published_models_equal_their_peers(name):
 @pytest.mark.parametrize("other", [torch.nn.Tanh(), torch.nn.LeakyReLU(1e-6)], ids=["tanh", "leaky"])
 def test_another_activation_is_no_peer(monkeypatch, other):
     def wrong():
-        network = peers.lenet()
+        network = peers.vision.lenet()
         network.features[1] = other
         return network
 
@@ -50,7 +50,7 @@ def test_another_activation_is_no_peer(monkeypatch, other):
 
 
 def test_other_sizes_are_no_peer(monkeypatch):
-    monkeypatch.setitem(peers.PEERS, "lenet", peers.quickstart)
+    monkeypatch.setitem(peers.PEERS, "lenet", peers.vision.quickstart)
     with pytest.raises(ValueError, match="features.0.weight is missing"):
         equality.measure("lenet")
     monkeypatch.delitem(peers.PEERS, "lenet")
