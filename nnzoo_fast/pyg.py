@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from nnzoo_fast import accelerate as accelerated
 from nnzoo_fast import nn, ops
 from nnzoo_fast import restore as restored
+from nnzoo_fast.nn.drop_in import twin
 from nnzoo_fast.nn.message_passing import REDUCTIONS
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -28,6 +29,12 @@ class Adopted:
 
     stock: ClassVar[type[torch.nn.Module]]
     ours: ClassVar[type[torch.nn.Module]]
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """What `torch.jit.script` compiles in place of it: PyTorch Geometric's own layer."""
+        made = twin(self, self.stock)
+        _forget(made)
+        return made
 
 
 def accelerate(model: M) -> M:
@@ -60,11 +67,17 @@ def restore(model: M) -> M:
     restored(model)
     for module in model.modules():
         if isinstance(module, Adopted):
-            for name in vars(module).pop("_added"):
-                del vars(module)[name]
-            vars(module).update(vars(module).pop("_before"))
+            _forget(module)
             module.__class__ = module.stock
     return model
+
+
+def _forget(module: torch.nn.Module) -> None:
+    """Takes away what `_adopt` gave."""
+    own = vars(module)
+    for name in own.pop("_added"):
+        del own[name]
+    own.update(own.pop("_before"))
 
 
 @functools.cache

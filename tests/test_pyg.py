@@ -110,3 +110,51 @@ def test_attention_reads_the_features_of_edges(name, options):
     torch.testing.assert_close(layer(*call), expected)
     layer(*call).sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize("name", ["GCNConv", "SAGEConv", "EdgeConv", "Sequential"])
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
+def test_torchscript_takes_the_stock_layers(name):
+    def make(g):
+        if name == "EdgeConv":
+            return g.EdgeConv(torch.nn.Sequential(torch.nn.Linear(24, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8)))
+        if name != "Sequential":
+            return getattr(g, name)(12, 8)
+        return torch.nn.Sequential(torch.nn.Linear(12, 12), torch.nn.ReLU(), g.Linear(12, 8))
+
+    layer = pyg.accelerate(build(make))
+    kind, (x, edges) = type(layer), inputs()
+    call = (x.float(),) if name == "Sequential" else (x.float(), edges)
+    expected = layer(*call)
+    torch.testing.assert_close(torch.jit.script(layer)(*call), expected)
+    assert type(layer) is kind, "the layer itself stays ours"
+    torch.testing.assert_close(pyg.accelerate(layer)(*call), expected)
+
+
+@pytest.mark.parametrize("name", ["EdgeConv", "TransformerConv", "PNAConv", "Mine"])
+def test_what_keeps_its_code_runs_its_linear_layers_on_ours(name):
+    def make(g):
+        if name == "EdgeConv":
+            return g.EdgeConv(torch.nn.Sequential(torch.nn.Linear(24, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8)))
+        if name == "PNAConv":
+            return g.PNAConv(12, 8, ["mean", "max", "std"], ["identity"], torch.tensor([0, 3, 5, 9]))
+
+        class Mine(g.MessagePassing):
+            def __init__(self):
+                super().__init__(aggr="add")
+                self.lin = torch.nn.Linear(12, 8)
+
+            def forward(self, x, edge_index):
+                return self.propagate(edge_index, x=self.lin(x))
+
+            def message(self, x_j):
+                return x_j.relu()
+
+        return Mine() if name == "Mine" else g.TransformerConv(12, 8, 2)
+
+    stock = build(make)
+    ours, seen = pyg.accelerate(copy.deepcopy(stock)), []
+    with recording(lambda found, values, way: seen.append(found.name)):
+        found = results(ours, torch.float32)
+    assert "linear" in seen
+    assert not deviations(found, results(stock, torch.float32), results(stock, torch.float64), torch.float32)

@@ -24,9 +24,24 @@ def drop_in(stock: type[torch.nn.Module]) -> Callable[[M], M]:
 
     def register(cls: M) -> M:
         DROP_INS[stock] = cls
+        cls.__prepare_scriptable__ = lambda layer: _scriptable(layer, stock)
         return cls
 
     return register
+
+
+def _scriptable(layer: torch.nn.Module, stock: type[torch.nn.Module]) -> torch.nn.Module:
+    """What `torch.jit.script` compiles in place of `layer`: the stock layer, which knows TorchScript, of the same
+    parameters and children."""
+    return layer if parametrize.is_parametrized(layer) else twin(layer, stock)
+
+
+def twin(layer: torch.nn.Module, kind: type[torch.nn.Module]) -> torch.nn.Module:
+    """Another module of this class with the attributes of `layer`, whose children can be exchanged for themselves."""
+    made = kind.__new__(kind)
+    vars(made).update({name: value for name, value in vars(layer).items() if name != "_packed"})
+    vars(made)["_modules"] = layer._modules.copy()
+    return made
 
 
 def find(kind: type[torch.nn.Module]) -> type[torch.nn.Module] | None:
