@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "common/elementwise.h"
+#include "common/stream.h"
 #include "ops/embedding/embedding.h"
 
 namespace nnzoo {
@@ -19,7 +20,8 @@ class Backward {
       : args_(args),
         grad_(static_cast<const S*>(args.grad)),
         out_(static_cast<S*>(args.grad_weight)),
-        streams_(args.rows * args.features * static_cast<std::int64_t>(sizeof(S)) >= streamed_bytes) {}
+        streams_(args.rows * args.features * static_cast<std::int64_t>(sizeof(S)) >= streamed_bytes),
+        streams_rows_(streams_ && rows_are_lines()) {}
 
   void run() const {
     const std::int64_t bytes = args_.features * static_cast<std::int64_t>(sizeof(S));
@@ -34,12 +36,17 @@ class Backward {
   }
 
  private:
+  bool rows_are_lines() const {
+    constexpr std::uintptr_t line = 64;
+    return reinterpret_cast<std::uintptr_t>(out_) % line == 0 && args_.features * sizeof(S) % line == 0;
+  }
+
   void write_rows(std::int64_t begin, std::int64_t end) const {
     std::int64_t zeros = begin;
     for (std::int64_t row = begin; row < end; ++row) {
       if (args_.start[row] == args_.start[row + 1] || row == args_.padding) continue;
       fill_zeros(zeros, row);
-      add_up(row);
+      streams_rows_ ? add_up<true>(row) : add_up<false>(row);
       zeros = row + 1;
     }
     fill_zeros(zeros, end);
@@ -64,6 +71,7 @@ class Backward {
     std::memset(static_cast<void*>(out + i), 0, (count - i) * sizeof(S));
   }
 
+  template <bool past>
   void add_up(std::int64_t row) const {
     const std::int32_t first = args_.start[row], last = args_.start[row + 1];
     if (last + 8 < args_.start[args_.rows]) prefetch(grad_ + args_.order[last + 8] * args_.features);
@@ -73,14 +81,14 @@ class Backward {
       for (std::int32_t k = first + 1; k < last; ++k) {
         sum += Vec<T>::load(grad_ + args_.order[k] * args_.features + f, count);
       }
-      (sum * part).store(out_ + row * args_.features + f, count);
+      store_result<past>(sum * part, out_ + row * args_.features + f, count);
     });
   }
 
   const EmbeddingBackward& args_;
   const S* grad_;
   S* out_;
-  const bool streams_;
+  const bool streams_, streams_rows_;
 };
 
 }  // namespace
