@@ -133,6 +133,8 @@ struct Backward {
     for (std::int64_t first = begin; first < end; first += block) {
       const std::int64_t last = first + block < end ? first + block : end;
       column_block<T, 2>(first, last, C, sums, [&](std::int64_t row, std::int64_t j, int count, Vec<T>* sum) {
+        prefetch_to_level2(input + (row + block) * C + j);
+        prefetch_to_level2(grad + (row + block) * C + j);
         const Vec<T> g = load_lanes<T>(grad + row * C + j, count);
         sum[0] += g;
         sum[1] = fma(g, load_lanes<T>(input + row * C + j, count) - load_lanes<T>(center + j, count), sum[1]);

@@ -83,6 +83,7 @@ struct Forward {
     for (std::int64_t first = begin; first < end; first += block) {
       const std::int64_t last = first + block < end ? first + block : end;
       column_block<T, 2>(first, last, C, sums, [&](std::int64_t row, std::int64_t j, int count, Vec<T>* sum) {
+        prefetch_to_level2(input + (row + block) * C + j);
         const Vec<T> deviation = load_lanes<T>(input + row * C + j, count) - load_lanes<T>(about + j, count);
         sum[0] += deviation;
         sum[1] = fma(deviation, deviation, sum[1]);
@@ -99,6 +100,24 @@ struct Forward {
     return far;
   }
 
+  // Merges the moments of an image's parts, found [parts, 2, C], into those of the first: as `merged`, but divides once
+  // for all channels, which have as many values.
+  void merge_parts(const RowParts& split, double* found) const {
+    const std::int64_t C = sets.shape.C;
+    double count = 0;
+    for (std::int64_t part = 0; part < split.parts; ++part) {
+      const Range range = split_range(split.rows, static_cast<int>(part), static_cast<int>(split.parts));
+      const double size = static_cast<double>(range.end - range.begin), share = size / (count + size);
+      const double* const more = found + part * 2 * C;
+      for (std::int64_t c = 0; c < C && part > 0; ++c) {
+        const double delta = more[c] - found[c];
+        found[c] += is_finite(delta) ? delta * share : more[c];  // an infinite mean stays so
+        found[C + c] += more[C + c] + delta * delta * count * share;
+      }
+      count += size;
+    }
+  }
+
   void rows(Scratch& scratch) const {
     const RowParts split(sets.shape);
     const std::int64_t C = sets.shape.C;
@@ -108,15 +127,14 @@ struct Forward {
         Scratch own;
         column_moments(begin, end, split.run, found + (image * split.parts + part) * 2 * C, own.take<T>(3 * C));
       });
+      for (std::int64_t image = 0; image < split.images; ++image)
+        merge_parts(split, found + image * split.parts * 2 * C);
       for (std::int64_t set = 0; set < sets.count; ++set) {
         const std::int64_t image = sets.shape.over_batch ? 0 : set / sets.shape.G;
         Moments all{0, 0, 0};
         for (std::int64_t p = 0; p < (sets.shape.over_batch ? 1 : sets.planes); ++p) {
-          for (std::int64_t part = 0; part < split.parts; ++part) {
-            const Range range = split_range(split.rows, static_cast<int>(part), static_cast<int>(split.parts));
-            const double* const of = found + (image * split.parts + part) * 2 * C + sets.channel(set, p);
-            all = merged(all, {static_cast<double>(range.end - range.begin), of[0], of[C]});
-          }
+          const double* const of = found + image * split.parts * 2 * C + sets.channel(set, p);
+          all = merged(all, {static_cast<double>(split.rows), of[0], of[C]});
         }
         keep(set, all);
       }

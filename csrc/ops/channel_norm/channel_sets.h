@@ -83,15 +83,15 @@ struct Sets {
 // Channels-last: rows of C adjacent channels. Those of an image, or of the whole batch, are summed in parts whose
 // number depends on the rows alone, in blocks of rows that stay in cache.
 struct RowParts {
-  static constexpr std::int64_t most = 32, longest = 32;
+  static constexpr std::int64_t most = 32;
+  // Rows that are added up in the type of computation, one after the other, while the next ones are fetched.
+  static constexpr std::int64_t run = 32;
   std::int64_t images, rows, block, parts;
-  std::int64_t run;  // rows of a block that are added up in the type of computation, one after the other
 
   explicit RowParts(const ChannelShape& s)
       : images(s.over_batch ? 1 : s.N),
         rows(s.over_batch ? s.N * s.S : s.S),
-        block(s.C > 0 && 8192 / s.C > 8 ? 8192 / s.C : 8),
-        run(block < longest ? block : longest) {
+        block(s.C > 0 && 8192 / s.C > 8 ? 8192 / s.C : 8) {
     const std::int64_t blocks = (rows + block - 1) / block;
     parts = blocks < most ? blocks : most;
     if (parts < 1) parts = 1;

@@ -8,8 +8,10 @@ from nnzoo_fast.ops.cross_entropy.cpu import check_targets
 from nnzoo_fast.ops.cross_entropy.reference import REDUCTIONS
 
 CHUNK_BYTES = 2**26
-"""Scores that are there at a time. More rows would pack the weight less often, but memory is what this op is for."""
-FEWEST_ROWS = 64
+"""Scores that are there at a time, if rows enough are among them."""
+FEWEST_ROWS, ROWS_ENOUGH = 64, 768
+"""Each chunk packs the weight twice and adds to its gradient. As many rows as there are features have no more scores
+than the weight has values: up to there they are worth the memory."""
 FEW_SCORES = 2**22
 """So many scores fit in the last-level cache, and nothing is gained."""
 
@@ -47,7 +49,8 @@ def forward(input, weight, bias, target, reduction, ignore_index, label_smoothin
     gradients = [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
     (rows, features), classes = input.shape, weight.shape[0]
     if chunk_rows is None:
-        chunk_rows = max(FEWEST_ROWS, CHUNK_BYTES // (input.element_size() * classes) // 16 * 16)
+        enough = max(FEWEST_ROWS, min(features, ROWS_ENOUGH))
+        chunk_rows = max(enough, CHUNK_BYTES // (input.element_size() * classes) // 16 * 16)
     chunk_rows = max(1, min(rows, chunk_rows))
     sums = None
     if gradients[1] is not None:
