@@ -19,8 +19,9 @@ WINS_FROM = {
 }
 """Values from which functions run in fewer instructions than stock torch's, forward and in training."""
 
-SINGLE = ("gelu", "silu", "sigmoid")
-"""Those that do so in csrc/ops/activation/single.h alone, where numbers are computed in float32."""
+LOW = (torch.float32, torch.bfloat16)
+SINGLE = {"gelu": (torch.float32,), "silu": LOW, "sigmoid": LOW}
+"""Those that do so in csrc/ops/activation/single.h alone, and the dtypes that this makes faster than stock torch."""
 
 STREAMED = 2**25
 """Bytes from which outputs stream past the caches: `streamed_bytes` in csrc/common/elementwise.h."""
@@ -36,7 +37,9 @@ def supports(input, function, parameters) -> Verdict:
 def pays(input, function, parameters) -> Verdict:
     training = wants_gradients(input)
     least = WINS_FROM.get(function, (NEVER, NEVER))[training]
-    if input.numel() >= least and not (function in SINGLE and input.dtype == torch.float64):
+    if input.dtype not in SINGLE.get(function, (input.dtype,)):
+        least = NEVER
+    if input.numel() >= least:
         return True, "fewer instructions a value"
     streaming = WINS_STREAMING_IN_TRAINING if training else WINS_STREAMING
     if function in streaming and input.numel() * input.element_size() >= STREAMED:
