@@ -34,7 +34,7 @@ def run(model: Model, work: str, settings: Settings, roof: Roof) -> Iterator[Row
     checks = problems(model, made, stock, ours, work)
     runners = {name: runner(each, inputs, work) for name, each in ours.items()}
     runners[EAGER] = runner(stock, inputs, work, model.stock_backend)
-    if settings.compile and model.compiles:
+    if settings.compile and work in model.compiles:
         torch.compiler.reset()
         compiled = torch.compile(copy.deepcopy(stock), dynamic=False)
         runners[COMPILED] = runner(compiled, inputs, work, model.stock_backend)
