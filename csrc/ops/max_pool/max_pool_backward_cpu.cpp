@@ -70,14 +70,39 @@ struct Candidates {
     number[count++] = k;
   }
 
+  // As many candidates as a kernel of 3 with a stride of 2 has get a loop of their own, where nothing but rows is
+  // loaded.
   template <class S>
   NNZOO_INLINE void sum(std::int64_t lanes, S* out) const {
+    switch (count) {
+      case 1:
+        return sum_of<1>(lanes, out);
+      case 2:
+        return sum_of<2>(lanes, out);
+      case 4:
+        return sum_of<4>(lanes, out);
+    }
     for_each_vector<T>(lanes, [&](std::int64_t i, int some) {
       Vec<T> total = Vec<T>::zero();
-      for (std::int64_t t = 0; t < count; ++t) {
-        const Mask<T> mine = Vec<T>::load(tap[t] + i, some) == Vec<T>::set(number[t]);
-        total += select(mine, Vec<T>::load(grad[t] + i, some), Vec<T>::zero());
-      }
+      for (std::int64_t t = 0; t < count; ++t) total += share(grad[t], tap[t], Vec<T>::set(number[t]), i, some);
+      total.store(out + i, some);
+    });
+  }
+
+ private:
+  static NNZOO_INLINE Vec<T> share(const T* g, const T* t, Vec<T> mine, std::int64_t i, int some) {
+    return select(Vec<T>::load(t + i, some) == mine, Vec<T>::load(g + i, some), Vec<T>::zero());
+  }
+
+  template <int n, class S>
+  NNZOO_INLINE void sum_of(std::int64_t lanes, S* out) const {
+    const T *g[n], *t[n];
+    Vec<T> mine[n];
+    for (int k = 0; k < n; ++k) g[k] = grad[k], t[k] = tap[k], mine[k] = Vec<T>::set(number[k]);
+    for_each_vector<T>(lanes, [&](std::int64_t i, int some) {
+      Vec<T> total = share(g[0], t[0], mine[0], i, some);
+#pragma GCC unroll 4
+      for (int k = 1; k < n; ++k) total += share(g[k], t[k], mine[k], i, some);
       total.store(out + i, some);
     });
   }
