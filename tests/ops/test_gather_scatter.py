@@ -11,6 +11,7 @@ from built import needs_kernels
 import nnzoo_fast
 from nnzoo_fast import Graph, _extension
 from nnzoo_fast.ops import gather_scatter, scatter
+from nnzoo_fast.ops.gather_scatter import cpu
 
 SPEC = matrix.SPECS["gather_scatter"]
 
@@ -177,6 +178,18 @@ def test_a_tampered_graph_raises_in_backward():
         getattr(graph, name)[3] = 5000
         with pytest.raises((IndexError, RuntimeError), match="no longer describe|modified by an inplace"):
             out.sum().backward()
+
+
+@needs_kernels
+@pytest.mark.parametrize("place", [2, 5])
+def test_bits_of_ties_are_written_and_read_only_for_edges_that_exist(place):
+    groups, x, needs = random_graph().groups, torch.randn(50, 3), (True, *(False,) * 7)
+    (out,) = cpu.forward_by("tiled")(x, None, *groups, "max", True)
+    cpu.backward((out,), (x, None, *groups, "max"), (out,), needs)
+    broken = [tensor.clone() for tensor in groups]
+    broken[place][7] = 400
+    with pytest.raises(IndexError, match="no longer describe"):
+        cpu.backward((out,), (x, None, *broken, "max"), (out,), needs)
 
 
 def test_dtypes_are_promoted_as_in_a_product():

@@ -35,6 +35,18 @@ NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t group, Di
   }
 }
 
+// Fetches what the factors of an edge are read from.
+template <class Level, class S, WeightKind kind>
+NNZOO_INLINE void prefetch_factors(const Weights<S, kind>& weights, std::int32_t, std::int32_t edge,
+                                   const TilePlace& place) {
+  weights.template prefetch<Level>(edge, place);
+}
+template <class Level, class Factors>
+NNZOO_INLINE void prefetch_factors(const Factors& factors, std::int32_t node, std::int32_t edge,
+                                   const TilePlace& place) {
+  factors.template prefetch<Level>(node, edge, place);
+}
+
 // sum += factor * the rows of the group's nodes, where `factor(node, edge, i)` gives the factors of vector i, if any.
 template <class Shape, bool has_factors, class T, class S, class EdgeWeights, class Factor>
 NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S* rows, std::int64_t stride,
@@ -45,7 +57,7 @@ NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S
       [&](std::int32_t node, std::int32_t edge, auto level) NNZOO_PREFETCHING {
         using Level = decltype(level);
         prefetch_tile<Level, Shape, T>(rows + node * stride, place);
-        weights.template prefetch<Level>(edge, place);
+        prefetch_factors<Level>(weights, node, edge, place);
       },
       [&](std::int32_t node, std::int32_t edge) {
         const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);

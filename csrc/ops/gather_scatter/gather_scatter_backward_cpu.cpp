@@ -6,6 +6,7 @@
 //                that fit a tile, the pass over the sources finds it on its way
 #include "ops/gather_scatter/ahead.h"
 #include "ops/gather_scatter/passing.h"
+#include "ops/gather_scatter/ties.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -31,10 +32,16 @@ class Backward {
     Scratch scratch;
     if (any(Reduce::mean)) find_parts(scratch.take<T>(args_.in.num_groups));
     streamed_ = args_.grad_x && streams_rows<S>(args_.grad_x, args_.out_of.num_groups, args_.features, span);
+    span_ = span;
+    if (args_.grad_x) reserve_ties(scratch);
     for (int r = 0; r < args_.num_reduces && *args_.valid; ++r) {
       dispatch_passing(args_.reduces[r], [&](auto passing) {
         constexpr Passing how = decltype(passing)::how;
-        if constexpr (how != Passing::linear) find_kept<how>(span, r);
+        if constexpr (how == Passing::extreme) {
+          find_ties(r);
+        } else if constexpr (how != Passing::linear) {
+          find_kept<how>(r);
+        }
       });
     }
     const bool together = args_.grad_x && args_.grad_weight && finds_weights_with_x(span);
@@ -51,12 +58,44 @@ class Backward {
     for (int i = 0; i < r; ++i) before += rows_kept(args_.reduces[i]);
     return {grad_ + r * values_, out_ + r * values_, share_ + before * values_, values_};
   }
+  static bool is_extreme(Reduce reduce) { return reduce == Reduce::max || reduce == Reduce::min; }
+
+  // The extremes among the first `count` reductions.
+  int extremes(int count) const {
+    int found = 0;
+    for (int r = 0; r < count; ++r) found += is_extreme(args_.reduces[r]);
+    return found;
+  }
   bool any(Reduce reduce) const {
     for (int r = 0; r < args_.num_reduces; ++r) {
       if (args_.reduces[r] == reduce) return true;
     }
     return false;
   }
+
+  void reserve_ties(Scratch& scratch) {
+    const int count = extremes(args_.num_reduces);
+    ties_.of_head = (span_ + Vec<T>::width - 1) / Vec<T>::width;
+    ties_.of_edge = args_.features / span_ * ties_.of_head;
+    if (count > 0) ties_.bits = scratch.take<std::uint16_t>(count * args_.in.num_edges * ties_.of_edge);
+  }
+  Ties ties(int r) const {
+    Ties own = ties_;
+    if (own.bits) own.bits += extremes(r) * args_.in.num_edges * ties_.of_edge;
+    return own;
+  }
+
+  // What add_rows fetches ahead of a mean's factors.
+  struct Parts {
+    const Weights<S, kind>& weights;
+    const T* parts;
+
+    template <class Level>
+    NNZOO_INLINE void prefetch(std::int32_t target, std::int32_t edge, const TilePlace& place) const {
+      Level::fetch(parts + target);
+      weights.template prefetch<Level>(edge, place);
+    }
+  };
 
   // What part of a mean's gradient goes to each message: [num_targets].
   void find_parts(T* parts) {
@@ -72,25 +111,58 @@ class Backward {
   T size_of(std::int64_t target) const { return T(args_.in.start[target + 1] - args_.in.start[target]); }
 
   template <Passing how>
-  void find_kept(std::int64_t span, int r) const {
+  void find_kept(int r) const {
     const Rows<S> rows = this->rows(r);
-    constexpr int most = how == Passing::extreme ? kMostVectors : 1;
-    for_each_row_tile<T, most>(args_.in, args_.features, span, weighted, args_.threads, args_.valid,
-                               [&](auto shape, const TilePlace& place, std::int64_t target) {
-                                 using Shape = decltype(shape);
-                                 const std::int64_t at = target * args_.features + place.feature;
-                                 Kept<T, Shape> kept = gather_kept<how, T, Shape>(
-                                     rows, at, place, args_.reduces[r], size_of(target),
-                                     [&](const auto& visit) { for_each_message<Shape>(place, target, visit); });
+    for_each_row_tile<T, 1>(args_.in, args_.features, span_, weighted, args_.threads, args_.valid,
+                            [&](auto shape, const TilePlace& place, std::int64_t target) {
+                              using Shape = decltype(shape);
+                              const std::int64_t at = target * args_.features + place.feature;
+                              Kept<T, Shape> kept = gather_kept<how, T, Shape>(
+                                  rows, at, place, args_.reduces[r], size_of(target),
+                                  [&](const auto& visit) { for_each_message<Shape>(place, target, visit); });
+                              store_vector<Shape>(kept.first.v[0], rows.share + at, place);
+                              store_vector<Shape>(kept.second.v[0], rows.share + values_ + at, place);
+                            });
+  }
+
+  // Of an extreme: each attaining message's equal part of the gradient, and which messages these are.
+  void find_ties(int r) const {
+    const Rows<S> rows = this->rows(r);
+    const Ties ties = this->ties(r);
+    for_each_row_tile<T>(args_.in, args_.features, span_, weighted || ties.bits, args_.threads, args_.valid,
+                         [&](auto shape, const TilePlace& place, std::int64_t target) {
+                           ties_of_row<decltype(shape)>(rows, ties, place, target);
+                         });
+  }
+
+  template <class Shape>
+  NNZOO_INLINE void ties_of_row(const Rows<S>& rows, const Ties& ties, const TilePlace& place,
+                                std::int64_t target) const {
+    const std::int64_t row = target * args_.features, offset = ties.bits ? ties.template offset<T>(place, span_) : 0;
+    const Tile<T, Shape> best = load_tile<Shape, T>(rows.out + row, place);
+    Tile<T, Shape> count = filled<Shape>(T(0));
+    for_each_edge(
+        args_.in, target, distance_,
+        [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+          using Level = decltype(level);
+          weights_.template prefetch<Level>(edge, place);
+          prefetch_tile<Level, Shape, T>(x_ + source * args_.x_stride, place);
+          if (ties.bits) __builtin_prefetch(ties.of(edge, offset), 1, 2);
+        },
+        [&](std::int32_t source, std::int32_t edge) {
+          const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
+          std::uint16_t* const bits = ties.bits ? ties.of(edge, offset) : nullptr;
 #pragma GCC unroll 8
-                                 for (int i = 0; i < Shape::vectors; ++i) {
-                                   T* const p = rows.share + at + i * Vec<T>::width;
-                                   store_vector<Shape>(kept.first.v[i], p, place);
-                                   if constexpr (how != Passing::extreme) {
-                                     store_vector<Shape>(kept.second.v[i], p + values_, place);
-                                   }
-                                 }
-                               });
+          for (int i = 0; i < Shape::vectors; ++i) {
+            const Mask<T> attains = weights_.template message<Shape>(x.v[i], edge, place, i) == best.v[i];
+            count.v[i] += one_if(attains);
+            if (bits) bits[i] = static_cast<std::uint16_t>(mask_bits(attains));
+          }
+        });
+    Tile<T, Shape> share = load_tile<Shape, T>(rows.grad + row, place);
+#pragma GCC unroll 8
+    for (int i = 0; i < Shape::vectors; ++i) share.v[i] = share.v[i] / count.v[i];
+    store_tile<Shape>(share, rows.share + row, place);
   }
 
   template <class Shape, class Visit>
@@ -123,7 +195,7 @@ class Backward {
 
   template <int most>
   void find_grad_x(std::int64_t span, bool with_weights) const {
-    for_each_row_tile<T, most>(args_.out_of, args_.features, span, weighted, args_.threads, args_.valid,
+    for_each_row_tile<T, most>(args_.out_of, args_.features, span, weighted || ties_.bits, args_.threads, args_.valid,
                                [&](auto shape, const TilePlace& place, std::int64_t source) {
                                  using Shape = decltype(shape);
                                  Tile<T, Shape> sum = filled<Shape>(T(0));
@@ -150,7 +222,7 @@ class Backward {
             [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
       case Reduce::mean:
         return add_rows<Shape, true>(
-            args_.out_of, source, grad, args_.features, distance_, weights_, place,
+            args_.out_of, source, grad, args_.features, distance_, Parts{weights_, parts_}, place,
             [&](std::int32_t target, std::int32_t edge, int i) {
               const Vec<T> part = Vec<T>::set(parts_[target]);
               if constexpr (weighted) return part * weights_.template at<Shape>(edge, place, i);
@@ -160,8 +232,11 @@ class Backward {
       default:
         dispatch_passing(args_.reduces[r], [&](auto passing) {
           constexpr Passing how = decltype(passing)::how;
-          constexpr bool known = how == Passing::extreme || (further && how != Passing::linear);
-          if constexpr (known) add_received<how>(place, source, r, sum);
+          if constexpr (how == Passing::extreme) {
+            add_shares(place, source, r, sum);
+          } else if constexpr (further && how != Passing::linear) {
+            add_received<how>(place, source, r, sum);
+          }
         });
     }
   }
@@ -178,6 +253,7 @@ class Backward {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
           prefetch_tile<Level, Shape, T>(grad_ + target * args_.features, place);
+          if (mean) Level::fetch(parts_ + target);
         },
         [&](std::int32_t target, std::int32_t edge) {
           const Tile<T, Shape> grad = load_tile<Shape, T>(grad_ + target * args_.features, place);
@@ -198,6 +274,35 @@ class Backward {
         });
   }
 
+  // Of an extreme: the shares of the targets whose extreme a message is.
+  template <class Shape>
+  NNZOO_INLINE void add_shares(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
+    const T* const shares = rows(r).share;
+    const Ties ties = this->ties(r);
+    const std::int64_t offset = ties.template offset<T>(place, span_);
+    for_each_edge(
+        args_.out_of, source, distance_,
+        [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
+          using Level = decltype(level);
+          weights_.template prefetch<Level>(edge, place);
+          Level::fetch(ties.of(edge, offset));
+          prefetch_tile<Level, Shape, T>(shares + target * args_.features, place);
+        },
+        [&](std::int32_t target, std::int32_t edge) {
+          const Tile<T, Shape> share = load_tile<Shape, T>(shares + target * args_.features, place);
+          const std::uint16_t* const bits = ties.of(edge, offset);
+#pragma GCC unroll 8
+          for (int i = 0; i < Shape::vectors; ++i) {
+            const Vec<T> part = ones_of<T>(bits[i]) * share.v[i];
+            if constexpr (weighted) {
+              sum.v[i] = fma(part, weights_.template at<Shape>(edge, place, i), sum.v[i]);
+            } else {
+              sum.v[i] += part;
+            }
+          }
+        });
+  }
+
   template <Passing how, class Shape>
   NNZOO_INLINE void add_received(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
     const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
@@ -210,7 +315,7 @@ class Backward {
           weights_.template prefetch<Level>(edge, place);
           if constexpr (reads_out(how)) prefetch_tile<Level, Shape, T>(rows.out + row, place);
           prefetch_tile<Level, Shape, T>(rows.share + row, place);
-          if constexpr (how != Passing::extreme) prefetch_tile<Level, Shape, T>(rows.share + values_ + row, place);
+          prefetch_tile<Level, Shape, T>(rows.share + values_ + row, place);
         },
         [&](std::int32_t target, std::int32_t edge) {
           const std::int64_t row = target * args_.features;
@@ -314,6 +419,8 @@ class Backward {
   std::int64_t values_;
   Distance distance_;
   bool streamed_ = false;
+  std::int64_t span_ = 0;
+  Ties ties_{nullptr, 0, 0};
   const T* parts_ = nullptr;  // of a mean
 };
 

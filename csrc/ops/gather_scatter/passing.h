@@ -87,18 +87,15 @@ NNZOO_INLINE Vec<T> received(const Rows<S>& rows, Vec<T> message, std::int64_t a
   }
 }
 
-// The kept rows of one tile; `walk(visit)` calls `visit(i, message)` for each vector of each of the target's messages.
+// The two kept rows of one tile, of what isn't an extreme; `walk(visit)` calls `visit(i, message)` for each vector of
+// each of the target's messages.
 template <Passing how, class T, class Shape, class S, class Walk>
 NNZOO_INLINE Kept<T, Shape> gather_kept(const Rows<S>& rows, std::int64_t at, const TilePlace& place, Reduce reduce,
                                         T size, const Walk& walk) {
   const S* const grad_row = rows.grad + at - place.feature;
   Tile<T, Shape> grad = load_tile<Shape, T>(grad_row, place);
   Kept<T, Shape> kept{filled<Shape>(T(0)), filled<Shape>(T(0))};
-  if constexpr (how == Passing::extreme) {
-    const Tile<T, Shape> best = load_tile<Shape, T>(rows.out + at - place.feature, place);
-    walk([&](int i, Vec<T> message) { kept.first.v[i] += one_if(message == best.v[i]); });
-    for (int i = 0; i < Shape::vectors; ++i) kept.first.v[i] = grad.v[i] / kept.first.v[i];
-  } else if constexpr (how == Passing::product) {
+  if constexpr (how == Passing::product) {
     kept.first = grad;
     walk([&](int i, Vec<T> message) {
       const Vec<T> is_zero = one_if(message == Vec<T>::zero());
