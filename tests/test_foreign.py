@@ -1,9 +1,11 @@
 """Models of torchvision, transformers and timm, accelerated: the same answers, and what was exchanged comes back."""
 
+import concurrent.futures
 import copy
 import functools
 import importlib
 import pickle
+import time
 
 import peers
 import pytest
@@ -13,6 +15,7 @@ from test_models import deviations, normal
 from torch import nn
 
 from nnzoo_fast import accelerate, foreign, pack, report, restore
+from nnzoo_fast.nn import drop_in
 from nnzoo_fast.nn.chain import chain_of
 from nnzoo_fast.nn.drop_in import DROP_INS, find
 from nnzoo_fast.nn.packed import FOLDED
@@ -191,12 +194,42 @@ class Watched(nn.Module):
     def with_an_argument(self, x, mask=None):
         return self.first(x)
 
+    def with_a_memory(self, x):
+        self.last = x
+        return self.first(x)
+
+    def with_a_mark(self, x):
+        x.seen = True
+        return self.first(x)
+
+    def with_a_kind(self, x):
+        return self.first(x) if isinstance(self.second, nn.Linear) else self.second(x)
+
 
 @pytest.mark.parametrize("name", [name for name in vars(Watched) if name[:2] != "__"])
 def test_what_is_a_chain(name):
     kind = type("Kind", (Watched,), {"forward": vars(Watched)[name]})
     assert chain_of(kind) == {"chain": ("first", "second"), "with_none": ("second",)}.get(name)
     assert find(kind) is None, "not of a library"
+
+
+def test_threads_find_one_class(monkeypatch):
+    class Kind(nn.Module):
+        pass
+
+    made = []
+
+    def slowly(kind):
+        if kind is Kind:
+            time.sleep(0.05)
+            made.append(type("Made", (Kind,), {}))
+            return made[-1]
+
+    monkeypatch.setattr(drop_in, "MAKERS", [slowly])
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(find, [Kind] * 4))
+    assert found == made * 4
+    del DROP_INS[Kind]
 
 
 def test_subclasses_of_sequential():

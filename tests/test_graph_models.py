@@ -166,6 +166,13 @@ def test_norms_and_noise_in_training_are_pygs():
 PARAMETERS = {name: entry for name, entry in PUBLISHED.items() if entry.family == "graph"}
 
 
+@pytest.mark.parametrize("pooling", ["topk", "sag", "global"])
+def test_one_graph_without_nodes_is_one_graph(pooling):
+    model = models.GraphClassifier(4, pooling=pooling).eval()
+    nothing = torch.zeros(0, 4), torch.zeros(2, 0, dtype=torch.int64)
+    assert torch.equal(model(*nothing), model(*nothing, torch.zeros(0, dtype=torch.int64), 1))
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_docstring_knows_the_published_size(name):
     with torch.device("meta"):

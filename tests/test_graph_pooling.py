@@ -87,6 +87,39 @@ def test_set2set_equals_pyg(options):
     assert ours(x[:0], batch[:0], 2).shape == (2, 14)
 
 
+def test_set2set_under_autocast_equals_pyg():
+    ours, theirs = (layer.float() for layer in both(lambda m: m.Set2Set(7, 3)))
+    x = torch.randn(NODES, 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = ours(x, BATCH), theirs(x, BATCH)
+    assert found.dtype is expected.dtype
+    exact = ours(x, BATCH)
+    assert (found - exact).norm() <= 2 * (expected - exact).norm() + 4 * torch.finfo(torch.bfloat16).eps * exact.norm()
+
+
+@pytest.mark.parametrize("name", ["add", "mean", "max"])
+def test_one_graph_may_be_empty_and_others_beside_it(name):
+    pool, x = getattr(nn, f"global_{name}_pool"), torch.randn(5, 7)
+    assert torch.equal(pool(x[:0], None), torch.zeros(1, 7)) and torch.equal(pool(x[:0, 0], None), torch.zeros(1))
+    found = pool(x, None, 3)
+    torch.testing.assert_close(found[:1], pool(x, None))
+    assert found.shape == (3, 7) and not found[1:].any()
+
+
+WRONG_EDGES = {
+    "negative": (torch.tensor([[0, 1], [1, -1]]), IndexError, "TopKPooling: edge_index holds a node out of range"),
+    "large": (torch.tensor([[0, 5], [1, 1]]), IndexError, "out of range, expected 0 <= i < 5"),
+    "rows": (torch.zeros(3, 2, dtype=torch.int64), ValueError, r"TopKPooling: edge_index is \[3, 2\]"),
+    "floats": (torch.zeros(2, 2), ValueError, "float32, expected an integer"),
+}
+
+
+@pytest.mark.parametrize("edge_index, kind, message", WRONG_EDGES.values(), ids=WRONG_EDGES)
+def test_edges_of_a_pooling_are_checked(edge_index, kind, message):
+    with pytest.raises(kind, match=message):
+        nn.TopKPooling(7)(torch.randn(5, 7), edge_index)
+
+
 def test_wrong_poolings():
     with pytest.raises(ValueError, match="both None"):
         nn.TopKPooling(7, ratio=None)

@@ -76,12 +76,14 @@ def write(
         raise ValueError(f"generate: max_new_tokens must not be negative, got {max_new_tokens}")
     if num_beams < 1:
         raise ValueError(f"generate: num_beams must be at least 1, got {num_beams}")
-    if early_stopping not in (True, False, "never"):
+    if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise ValueError(f'generate: early_stopping must be True, False or "never", got {early_stopping!r}')
     if do_sample and num_beams > 1:
         raise ValueError(f"generate: do_sample draws one text, but num_beams is {num_beams}")
     if not do_sample and (temperature != 1 or top_k is not None or top_p is not None):
         raise ValueError("generate: temperature, top_k and top_p say how to draw; set do_sample=True")
+    if num_beams == 1 and (length_penalty != 1 or early_stopping is not False):
+        raise ValueError("generate: length_penalty and early_stopping say how to search; set num_beams")
     if max_new_tokens == 0:
         return prompt[:, :0]
     if num_beams > 1:

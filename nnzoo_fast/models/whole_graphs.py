@@ -192,7 +192,7 @@ class GraphClassifier(nn.Module):
         graph) and their number -> logits [size, out_channels]."""
         graph = edge_index if isinstance(edge_index, Graph) else Graph(edge_index, x.shape[0])
         if batch is None:
-            batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+            batch, size = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device), 1 if size is None else size
         if size is None:
             size = int(batch.max()) + 1 if batch.numel() else 0
         found = 0

@@ -40,7 +40,8 @@ class _StandIn:
     def _refuse(self, *_, **__):
         raise _Refused
 
-    __getattr__ = __bool__ = __iter__ = __len__ = __getitem__ = __eq__ = __call__ = _refuse
+    __getattr__ = __setattr__ = __bool__ = __iter__ = __len__ = __getitem__ = __eq__ = __call__ = _refuse
+    __class__ = property(_refuse)  # what `isinstance` asks for
     __hash__ = object.__hash__
 
 
@@ -49,6 +50,9 @@ class _Value(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, *_):
+        raise _Refused
+
+    def __setattr__(self, *_):
         raise _Refused
 
 
@@ -60,7 +64,7 @@ class _Watched(_StandIn):
     """In place of the module."""
 
     def __init__(self):
-        self.names, self.asked, self.value = [], set(), _value()
+        vars(self).update(names=[], asked=set(), value=_value())
 
     def __getattr__(self, name: str) -> _Layer:
         self.asked.add(name)
@@ -71,11 +75,11 @@ class _Layer(_StandIn):
     """In place of one of its layers: may be called on the value that the layer before returned."""
 
     def __init__(self, model: _Watched, name: str):
-        self.model, self.name = model, name
+        vars(self).update(model=model, name=name)
 
     def __call__(self, *args, **kwargs) -> _Value:
         if kwargs or len(args) != 1 or args[0] is not self.model.value:
             raise _Refused
         self.model.names.append(self.name)
-        self.model.value = _value()
+        vars(self.model)["value"] = _value()
         return self.model.value

@@ -1,5 +1,6 @@
 """Which of our layers stands in for which of torch.nn's. Each layer registers itself, so that no list grows here."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -13,6 +14,9 @@ DROP_INS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {}
 
 MAKERS: list[Callable[[type[torch.nn.Module]], type[torch.nn.Module] | None]] = []
 """Each is asked for a class of ours for a class that `DROP_INS` doesn't have yet: those of other libraries."""
+
+_MAKING = threading.RLock()
+"""Two threads must not make two classes for one: `restore` would know only the later."""
 
 
 def drop_in(stock: type[torch.nn.Module]) -> Callable[[M], M]:
@@ -46,11 +50,12 @@ def twin(layer: torch.nn.Module, kind: type[torch.nn.Module]) -> torch.nn.Module
 
 def find(kind: type[torch.nn.Module]) -> type[torch.nn.Module] | None:
     """Our class for a stock class, made now if one of `MAKERS` knows how."""
-    if kind not in DROP_INS:
-        for make in MAKERS:
-            if made := make(kind):
-                return drop_in(kind)(made)
-    return DROP_INS.get(kind)
+    with _MAKING:
+        if kind not in DROP_INS:
+            for make in MAKERS:
+                if made := make(kind):
+                    return drop_in(kind)(made)
+        return DROP_INS.get(kind)
 
 
 def exchange(module: torch.nn.Module, classes: Mapping[type, type]) -> None:

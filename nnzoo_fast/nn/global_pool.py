@@ -37,6 +37,8 @@ def global_max_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | Non
 
 def _pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None, reduce: str) -> torch.Tensor:
     dim = -1 if x.dim() == 1 else -2
+    if batch is None and (size not in (None, 1) or x.shape[dim] == 0):
+        batch, size = torch.zeros(x.shape[dim], dtype=torch.int64, device=x.device), 1 if size is None else size
     if batch is not None:
         return ops.scatter(x, batch, dim, size, reduce)
     if reduce == "max":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from nnzoo_fast import ops
-from nnzoo_fast.graph import Graph
+from nnzoo_fast.graph import Graph, check_edge_index
 from nnzoo_fast.graph_edits import edges_among
 from nnzoo_fast.nn.global_pool import members
 from nnzoo_fast.nn.graph_conv import GraphConv
@@ -88,7 +88,8 @@ class TopKPooling(torch.nn.Module):
         own edge weights. Nodes stand graph by graph, best first (with `min_score` in their order).
 
     Raises:
-        ValueError: neither `ratio` nor `min_score`, or an unknown `nonlinearity`.
+        ValueError: neither `ratio` nor `min_score`, an unknown `nonlinearity`, or an edge_index of another shape.
+        IndexError: a node out of range.
     """
 
     def __init__(
@@ -125,7 +126,12 @@ class TopKPooling(torch.nn.Module):
         if isinstance(edge_index, Graph):
             edge_index, edges = edge_index.subgraph(nodes)
         else:
-            edge_index, edges = edges_among(edge_index, nodes, batch.shape[0])
+            check_edge_index(edge_index, type(self).__name__)
+            count = batch.shape[0]
+            if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < count:
+                where = f"out of range, expected 0 <= i < {count}"
+                raise IndexError(f"{type(self).__name__}: edge_index holds a node {where}")
+            edge_index, edges = edges_among(edge_index, nodes, count)
         return x, edge_index, None if edge_attr is None else edge_attr[edges], batch[nodes], nodes, score
 
     def scored(self, x: torch.Tensor, edge_index: torch.Tensor | Graph) -> torch.Tensor:

@@ -46,7 +46,7 @@ class Set2Set(torch.nn.Module):
         answer = x.new_zeros(graph.num_targets, self.out_channels)
         for _ in range(self.processing_steps):
             question, state = self.lstm(answer[None], state)
-            question = question[0]
+            question = question[0].to(x.dtype)  # of autocast's, where the LSTM has one
             weights = ops.edge_softmax(ops.sddmm(x, question, graph), graph)
             answer = torch.cat([question, ops.gather_scatter(x, graph, weights)], dim=-1)
         return answer
