@@ -71,6 +71,7 @@ class Transformer(nn.Module):
         self.core = nn.Transformer(size, heads, dim_feedforward=hidden, batch_first=True)
         self.head = nn.Linear(size, 37000, bias=False)
         self.head.weight = self.source_embedding.weight
+        nn.init.normal_(self.head.weight, std=size**-0.5)  # as published: torch's 1 would saturate all attention
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         later = torch.ones(target.shape[1], target.shape[1], dtype=torch.bool).triu(1)
