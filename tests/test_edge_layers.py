@@ -355,3 +355,9 @@ def test_a_message_passing_layer_compiles():
     call = torch.randn(NODES, 7, dtype=torch.float64), Graph(EDGES, NODES), FEATURES.double()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*call), layer(*call))
+
+
+def test_a_message_passing_layer_takes_several_graphs_of_the_same_edges():
+    layer, _ = passing_layers(2, 0, "sum")
+    x = torch.randn(3, NODES, 7, dtype=torch.float64)
+    torch.testing.assert_close(layer(x, EDGES), torch.stack([layer(each, EDGES) for each in x]))

@@ -315,6 +315,8 @@ def test_negative_edges():
     full = torch.cat([full, full.flip(0), torch.arange(4).expand(2, -1)], 1)
     assert models.negative_edges(full, 4).shape == (2, 0)
     assert models.negative_edges(full[:, 1:], 4).tolist() == full[:, :1].tolist()
+    with pytest.raises(IndexError, match="negative_edges: .* out of range, expected 0 <= i < 3"):
+        models.negative_edges(full, 3)
     found = torch.cat([models.negative_edges(full[:, 3:], 4, 1) for _ in range(300)], 1)
     assert torch.unique(found, dim=1, return_counts=True)[1].min() > 60, "all free pairs are equally likely"
 

@@ -98,6 +98,7 @@ def test_cnns(dimensions):
 def test_wrong_cnns():
     for options, message in (
         ({"dimensions": 4}, "dimensions must be 1, 2 or 3, got 4"),
+        ({"dimensions": 1, "kernel_size": (3, 4, 3)}, r"kernel_size must be odd, got \(3, 4, 3\)"),
         ({"dimensions": 1, "pool": (2, 2)}, r"pool must name 3 stages as channels does, got \[2, 2\]"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -149,8 +149,13 @@ def negative_edges(
 
     Returns:
         int64 [2, count].
+
+    Raises:
+        IndexError: a node out of range.
     """
     edges = edge_index.edge_index if isinstance(edge_index, Graph) else edge_index
+    if edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < num_nodes:
+        raise IndexError(f"negative_edges: edge_index holds a node out of range, expected 0 <= i < {num_nodes}")
     source, target = edges[:, edges[0] != edges[1]]
     # Pairs without self-loops have the numbers 0 to N (N - 1) - 1.
     taken = torch.unique(source * (num_nodes - 1) + target - (target > source).long())

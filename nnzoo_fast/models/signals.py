@@ -35,7 +35,7 @@ class CNN(nn.Module):
         dropout: probability of dropping a value before the last layer.
 
     Raises:
-        ValueError: `dimensions` is not 1, 2 or 3, or another number of stages is named.
+        ValueError: `dimensions` is not 1, 2 or 3, a `kernel_size` is even, or another number of stages is named.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class CNN(nn.Module):
             raise ValueError(f"CNN: dimensions must be 1, 2 or 3, got {dimensions!r}")
         counts = _each("convolutions", convolutions, channels)
         kernels, pools = _each("kernel_size", kernel_size, channels), _each("pool", pool, channels)
+        if any(kernel % 2 == 0 for kernel in kernels):
+            raise ValueError(f"CNN: kernel_size must be odd, got {kernel_size}")
         convolution, norm, pooling, mean = (
             getattr(nn, f"{kind}{dimensions}d") for kind in ("Conv", "BatchNorm", "MaxPool", "AdaptiveAvgPool")
         )

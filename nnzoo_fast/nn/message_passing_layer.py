@@ -57,8 +57,8 @@ class MessagePassingLayer(MessagePassing):
         kwargs: other arguments of `MessagePassing`.
 
     Shapes:
-        x [N, *] or a pair for senders and receivers; edge_index integer [2, E] (source, target) or a `Graph`; edge_attr
-        [E, *] -> what phi makes.
+        x [*, N, features] or a pair for senders and receivers; edge_index integer [2, E] (source, target) or a `Graph`;
+        edge_attr [E, *] -> what phi makes.
 
     Raises:
         as `MessagePassing.propagate`; ValueError also for an `edge_attr` of another number of edges.
@@ -102,8 +102,9 @@ class MessagePassingLayer(MessagePassing):
         few = graph.num_edges < graph.num_sources + graph.num_targets
         rows = all(part.dim() == 2 for part in parts)
         if few or not rows or not begins_with_linear(layers, sum(part.shape[1] for part in parts)):
-            ends = rows_of_edges(target, graph, "target"), rows_of_edges(source, graph, "source")
-            return self.aggregated(self.psi(*ends, edge_attr), graph)
+            dim, ends = self.node_dim, ((target, "target"), (source, "source"))
+            x_i, x_j = (rows_of_edges(part.movedim(dim, 0), graph, end).movedim(0, dim) for part, end in ends)
+            return self.aggregated(self.psi(x_i, x_j, edge_attr), graph)
         # What was one product, rounded once, is a sum here: bfloat16 would round its parts.
         dtype = torch.float32 if target.dtype == torch.bfloat16 else target.dtype
         p, q, *of_edge = _products(layers[0], parts, dtype)
