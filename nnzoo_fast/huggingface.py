@@ -22,6 +22,9 @@ from nnzoo_fast.when_imported import when_imported
 NAME = "nnzoo_fast"
 """What our attention is called in transformers' registries."""
 
+LACKED = ("attn_logit_softcapping", "sinks")
+"""Attributes of the layers of transformers that ask attention for what ours doesn't have."""
+
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -30,7 +33,8 @@ def accelerate(model: M) -> M:
     """`nnzoo_fast.accelerate`, and our attention in every part of the model that asks for one by name.
 
     `set_attn_implementation` alone leaves out the encoder and decoder of models such as T5, which have configurations
-    of their own. Attention weights (`output_attentions=True`) are never written.
+    of their own. Parts with bounded scores or attention sinks, as of Gemma 2 and GPT-OSS, keep the attention they have.
+    Attention weights (`output_attentions=True`) are never written.
 
     Args:
         model: a model of transformers, or a module that has some.
@@ -44,7 +48,7 @@ def accelerate(model: M) -> M:
     accelerated(model)
     for part in _parts(model):
         before = part.config._attn_implementation
-        if before != NAME:
+        if before != NAME and not _asks_for_more(part):
             part.set_attn_implementation(NAME)
             if part.config._attn_implementation == NAME:
                 vars(part)["_attention_before"] = before
@@ -64,6 +68,10 @@ def restore(model: M) -> M:
 def _parts(model: torch.nn.Module) -> list[torch.nn.Module]:
     """Innermost first: an outer model tells some of its parts what to do."""
     return [module for module in model.modules() if hasattr(module, "set_attn_implementation")][::-1]
+
+
+def _asks_for_more(part: torch.nn.Module) -> bool:
+    return any(getattr(module, name, None) is not None for module in part.modules() for name in LACKED)
 
 
 def attention_forward(

@@ -205,6 +205,17 @@ class Watched(nn.Module):
     def with_a_kind(self, x):
         return self.first(x) if isinstance(self.second, nn.Linear) else self.second(x)
 
+    @torch.no_grad()
+    def with_a_decorator(self, x):
+        return self.first(x)
+
+    def with_a_context(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return self.first(x)
+
+    def with_a_global_setting(self, x):
+        return self.first(x) if torch.is_grad_enabled() else self.second(x)
+
 
 @pytest.mark.parametrize("name", [name for name in vars(Watched) if name[:2] != "__"])
 def test_what_is_a_chain(name):

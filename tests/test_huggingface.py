@@ -109,6 +109,17 @@ def test_attention_is_as_before_after_restore(name):
     assert [type(module) for module in model.modules()] == kinds
 
 
+@pytest.mark.parametrize("name", ["Gemma2Model", "GptOssModel"])
+def test_a_model_that_asks_attention_for_more_keeps_its_own(name):
+    kind = getattr(peers.transformers(), name)
+    heads = dict(num_attention_heads=4, num_key_value_heads=2, head_dim=8, attn_implementation="eager")
+    experts = dict(num_local_experts=4, num_experts_per_tok=2) if name == "GptOssModel" else {}
+    model = kind(kind.config_class(**SMALL | TOKENS | heads | experts)).eval()
+    ours = on_ours(model)
+    assert ours.config._attn_implementation == "eager"
+    torch.testing.assert_close(ours(**tokens())[0], model(**tokens())[0])
+
+
 def test_cached_generation_is_the_same():
     model, prompt = build("GPT2LMHeadModel"), tokens()["input_ids"]
     options = dict(attention_mask=torch.ones_like(prompt), max_new_tokens=9, do_sample=False)

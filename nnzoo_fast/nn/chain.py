@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 
 import torch
+
+_OUTSIDE = {"LOAD_GLOBAL", "STORE_GLOBAL", "IMPORT_NAME", "LOAD_DEREF", "STORE_DEREF"}
+"""Instructions by which code reads or changes what a watch of its calls doesn't show, such as `torch.no_grad`."""
 
 
 @functools.cache
@@ -14,13 +18,16 @@ def chain_of(kind: type[torch.nn.Module]) -> tuple[str, ...] | None:
 
     For a subclass of `torch.nn.Sequential` that changes nothing of how it runs, that is `()`: all of its layers. The
     forward is called once, on stand-ins that refuse everything but such calls, so that whatever looks at a value, a
-    number or an option is no chain.
+    number or an option is no chain. Nor is code that names anything but its arguments and variables, decorated code
+    included.
     """
     if issubclass(kind, torch.nn.Sequential):
         same = (getattr(kind, name) is getattr(torch.nn.Sequential, name) for name in ("forward", "__iter__"))
         return () if all(same) else None
     try:
         if len(inspect.signature(kind.forward).parameters) != 2:
+            return None
+        if not _OUTSIDE.isdisjoint(step.opname for step in dis.get_instructions(kind.forward)):
             return None
         watched = _Watched()
         last = kind.forward(watched, watched.value)
