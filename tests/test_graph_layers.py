@@ -188,6 +188,9 @@ def test_wrong_calls():
         nn.GATConv(7, 5, aggr="max")
     with pytest.raises(ValueError, match="edge_attr"):
         nn.GATConv(7, 5, edge_dim=3)(x, EDGES, FEATURES[:3])
+    for layer in (nn.GATConv(7, 5), nn.GATv2Conv(7, 5)):
+        with pytest.raises(ValueError, match=r"features are \[2, \d+, 7\]"):
+            layer(torch.stack([x, x]), EDGES)
     with pytest.raises(IndexError, match="edge_index"):
         nn.GATv2Conv(7, 5)(x, EDGES + 3)
     with pytest.raises(ValueError, match="aggr"):

@@ -36,7 +36,11 @@ class AttentionConv(MessagePassing):
         self.register_parameter("bias", torch.nn.Parameter(torch.empty(total)) if bias else None)
 
     def _rows(self, linear: torch.nn.Module, x: torch.Tensor | None) -> torch.Tensor | None:
-        return None if x is None else linear(x).view(-1, self.heads, self.out_channels)
+        if x is None:
+            return None
+        if x.dim() != 2:
+            raise ValueError(f"{type(self).__name__}: features are {list(x.shape)}, expected rows of nodes or edges")
+        return linear(x).view(-1, self.heads, self.out_channels)
 
     def _graph(self, edge_index, edge_attr, num_sources: int, num_targets: int, size):
         """The graph that messages take, with self-loops if asked for, and the features of its edges."""
