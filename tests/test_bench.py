@@ -327,6 +327,13 @@ def test_a_model_that_computes_something_else_gets_no_number():
         assert all(row.checks and row.ratio is None for row in models.run(wrong, work, FAST, ROOF))
 
 
+@pytest.mark.parametrize("wrong", [0.1, math.nan])
+def test_a_result_that_should_be_zero_is_compared_too(wrong):
+    exact = [torch.ones(4, dtype=torch.float64), torch.full((3,), 1e-17, dtype=torch.float64)]
+    right, off = [torch.ones(4), torch.full((3,), 1e-9)], [torch.ones(4), torch.full((3,), wrong)]
+    assert models.worst(right, exact).largest < 1e-8 < 0.05 < models.worst(off, exact).largest
+
+
 def test_a_new_head_hides_nothing():
     head = torch.nn.Linear(4, 3)
     torch.nn.init.zeros_(head.weight)

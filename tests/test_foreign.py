@@ -15,11 +15,11 @@ from test_models import deviations, normal
 from torch import nn
 
 from nnzoo_fast import accelerate, foreign, pack, report, restore
+from nnzoo_fast.benchmark.models import worst
 from nnzoo_fast.nn import drop_in
 from nnzoo_fast.nn.chain import chain_of
 from nnzoo_fast.nn.drop_in import DROP_INS, find
 from nnzoo_fast.nn.packed import FOLDED
-from nnzoo_fast.spec import Error
 
 
 def resnet():
@@ -71,13 +71,6 @@ def results(model, dtype, training):
     return [output, *grads, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
 
 
-def worst(found, truth):
-    """The greatest error of all results but those that are 0, such as the gradient of a bias before a batch norm."""
-    least = 1e-12 * max(exact.norm() for exact in truth)
-    pairs = zip(found, truth, strict=True)
-    return max(Error.of(value, exact).largest for value, exact in pairs if exact.norm() > least)
-
-
 def allowed_in_float64(error_in_float32):
     """Stock torch's error in float32 tells how the model magnifies rounding; each side may be twice as far off."""
     return 4 * error_in_float32 * torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
@@ -95,8 +88,8 @@ def test_a_model_of_torchvision_equals_itself(make, training):
     assert not deviations(found, stock, truth, torch.float32)
     assert deviations([1.01 * value for value in found], stock, truth, torch.float32)
     exact = results(ours, torch.float64, training)
-    assert worst(exact, truth) <= allowed_in_float64(worst(stock, truth))
-    assert worst([1.01 * value for value in exact], truth) > allowed_in_float64(worst(stock, truth))
+    assert worst(exact, truth).largest <= allowed_in_float64(worst(stock, truth).largest)
+    assert worst([1.01 * value for value in exact], truth).largest > allowed_in_float64(worst(stock, truth).largest)
 
 
 @EACH_IMAGES

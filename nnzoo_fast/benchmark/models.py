@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -114,11 +115,22 @@ def doubled(inputs: Inputs) -> Inputs:
 
 
 def worst(found: list[Tensor], exact: list[Tensor]) -> Error:
-    """The greatest errors of all results but those that are nothing but rounding, such as the gradient of a bias before
-    a batch norm."""
-    least = 1e-12 * max(each.norm() for each in exact)
-    errors = [Error.of(*pair) for pair in zip(found, exact, strict=True) if pair[1].norm() > least]
+    """The greatest errors of all results. Those that are nothing but rounding, such as the gradient of a bias before a
+    batch norm, are held against the greatest of the others."""
+    sizes = [each.norm().item() for each in exact]
+    greatest = max(sizes)
+    errors = [
+        Error.of(value, truth) if size > 1e-12 * greatest else _of_none(value, truth, greatest)
+        for value, truth, size in zip(found, exact, sizes, strict=True)
+    ]
     return Error(max(error.frobenius for error in errors), max(error.largest for error in errors))
+
+
+def _of_none(value: Tensor, truth: Tensor, size: float) -> Error:
+    """The error of a result that should be 0, next to one of `size`."""
+    difference = (value.double() - truth).norm().item() / (size or 1.0)
+    difference = difference if math.isfinite(difference) else math.inf
+    return Error(difference, difference)
 
 
 def all_rows(settings: Settings, roof: Roof, progress, kept) -> list[Row]:
