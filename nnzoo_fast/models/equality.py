@@ -28,7 +28,7 @@ from nnzoo_fast.spec import Call, Error, allowed_error, neighbours, outputs_of
 RECORD = Path(__file__).with_name("equality.json")
 SAME_IN_FLOAT64 = 1e-10
 NEIGHBOURS = 16
-"""Inputs that the peer's error in float32 is taken over, where ours is larger than it should be: one ReLU or maximum
+"""Starts that the peer's error in float32 is taken over, where ours is larger than it should be: one ReLU or maximum
 of a deep network that rounding makes fall to the other side changes gradients by whole values, in either program."""
 
 
@@ -101,9 +101,7 @@ def measure(name: str, kernels: str = "cpu") -> Equality:
     with backend(kernels):
         found = _Errors.of(_results(ours, inputs), truth)
     peer = _Errors.of(_results(theirs, inputs, name), truth)
-    drawn = (
-        _rounded_otherwise(name, theirs, near.args) for near in neighbours(Call(inputs), torch.float32, NEIGHBOURS)
-    )
+    drawn = _rounded_otherwise(name, theirs, inputs)
     while not found.within(peer) and (other := next(drawn, None)):
         peer = peer.or_worse(other)
     largest = max(exact.output.largest, exact.gradient.largest)
@@ -119,10 +117,16 @@ def measure(name: str, kernels: str = "cpu") -> Equality:
     )
 
 
-def _rounded_otherwise(name: str, theirs: torch.nn.Module, inputs: tuple) -> _Errors:
-    """The peer's errors for another input in float32."""
-    found = _results(theirs.float(), inputs, name)
-    return _Errors.of(found, _results(theirs.double(), inputs, name))
+def _rounded_otherwise(name: str, theirs: torch.nn.Module, inputs: tuple) -> Iterator[_Errors]:
+    """The peer's errors in float32 for inputs and weights that rounding moved: tokens alone are never rounded."""
+    weights = list(theirs.parameters())
+    for near in neighbours(Call((*inputs, *(weight.data for weight in weights))), torch.float32, NEIGHBOURS):
+        moved = near.args[: len(inputs)]
+        theirs.float()
+        for weight, value in zip(weights, near.args[len(inputs) :], strict=True):
+            weight.data = value
+        found = _results(theirs, moved, name)
+        yield _Errors.of(found, _results(theirs.double(), moved, name))
 
 
 def _lively(model: torch.nn.Module, images: tuple) -> torch.nn.Module:
