@@ -1,5 +1,6 @@
 // Sums of activation(p[i] + q[j]): a row's tile of features stays in registers while the row's edges are walked.
 #include "ops/edge_mlp/hidden.h"
+#include "ops/gather_scatter/ahead.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -17,11 +18,12 @@ template <class T, class Shape, class S, class Message>
 NNZOO_INLINE Tile<T, Shape> sum_over_edges(const EdgeGroups& groups, std::int64_t group, const S* far,
                                            std::int64_t hidden, const TilePlace& place, const Message& message) {
   const std::int64_t end = groups.start[group + 1];
+  const Distance distance = Distance::of_rows(hidden * std::int64_t(sizeof(S)));
   Tile<T, Shape> total = filled<Shape>(T(0));
   for (std::int64_t first = groups.start[group]; first < end; first += kEdgesOfSum) {
     Tile<T, Shape> sum = filled<Shape>(T(0));
-    for_each_edge<true>(
-        groups, first, end - first < kEdgesOfSum ? end : first + kEdgesOfSum,
+    for_each_edge(
+        groups, first, end - first < kEdgesOfSum ? end : first + kEdgesOfSum, distance,
         [&](std::int32_t node, std::int32_t, auto level)
             NNZOO_PREFETCHING { prefetch_tile<decltype(level), Shape, T>(far + node * hidden, place); },
         [&](std::int32_t node, std::int32_t) {

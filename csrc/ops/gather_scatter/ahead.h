@@ -14,17 +14,17 @@ struct Distance {
 
   static Distance of_rows(std::int64_t bytes) {
     constexpr std::int64_t kShort = 256;
-    return bytes <= kShort ? Distance{128, 16} : Distance{48, 8};
+    return bytes <= kShort ? Distance{128, 16} : Distance{Far::edges, Near::edges};
   }
 };
 
-// Calls `visit(node, edge)` for the edges of a group and `ahead(node, edge, level)` for edges that come up later, in
-// any group.
+// Calls `visit(node, edge)` for positions begin..end and `ahead(node, edge, level)` for positions that come up later,
+// in any group.
 template <class Ahead, class Visit>
-NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t group, Distance distance, const Ahead& ahead,
-                                const Visit& visit) {
-  const std::int64_t last = groups.num_edges - 1, end = groups.start[group + 1];
-  for (std::int64_t k = groups.start[group]; k < end; ++k) {
+NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t begin, std::int64_t end, Distance distance,
+                                const Ahead& ahead, const Visit& visit) {
+  const std::int64_t last = groups.num_edges - 1;
+  for (std::int64_t k = begin; k < end; ++k) {
     if (distance.far > 0) {
       const std::int64_t later = k + distance.far < last ? k + distance.far : last;
       const std::int64_t soon = k + distance.near < last ? k + distance.near : last;
@@ -53,7 +53,7 @@ NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S
                            Distance distance, const EdgeWeights& weights, const TilePlace& place, const Factor& factor,
                            Tile<T, Shape>& sum) {
   for_each_edge(
-      groups, group, distance,
+      groups, groups.start[group], groups.start[group + 1], distance,
       [&](std::int32_t node, std::int32_t edge, auto level) NNZOO_PREFETCHING {
         using Level = decltype(level);
         prefetch_tile<Level, Shape, T>(rows + node * stride, place);

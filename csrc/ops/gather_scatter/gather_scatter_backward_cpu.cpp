@@ -142,7 +142,7 @@ class Backward {
     const Tile<T, Shape> best = load_tile<Shape, T>(rows.out + row, place);
     Tile<T, Shape> count = filled<Shape>(T(0));
     for_each_edge(
-        args_.in, target, distance_,
+        args_.in, args_.in.start[target], args_.in.start[target + 1], distance_,
         [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -168,7 +168,7 @@ class Backward {
   template <class Shape, class Visit>
   NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
     for_each_edge(
-        args_.in, target, distance_,
+        args_.in, args_.in.start[target], args_.in.start[target + 1], distance_,
         [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -248,7 +248,7 @@ class Backward {
     const bool mean = args_.reduces[0] == Reduce::mean;
     const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
     for_each_edge(
-        args_.out_of, source, distance_,
+        args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1], distance_,
         [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -281,7 +281,7 @@ class Backward {
     const Ties ties = this->ties(r);
     const std::int64_t offset = ties.template offset<T>(place, span_);
     for_each_edge(
-        args_.out_of, source, distance_,
+        args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1], distance_,
         [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);
@@ -308,7 +308,7 @@ class Backward {
     const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
     const Rows<S> rows = this->rows(r);
     for_each_edge(
-        args_.out_of, source, distance_,
+        args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1], distance_,
         [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           const std::int64_t row = target * args_.features;

@@ -160,7 +160,7 @@ class Forward {
   template <class Shape, class Visit>
   NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
     for_each_edge(
-        args_.in, target, distance_,
+        args_.in, args_.in.start[target], args_.in.start[target + 1], distance_,
         [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
           using Level = decltype(level);
           weights_.template prefetch<Level>(edge, place);

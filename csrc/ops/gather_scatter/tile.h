@@ -211,47 +211,5 @@ NNZOO_INLINE void dispatch_weights(const void* weight, std::int64_t features, st
 // g++ takes a function that only prefetches for one without effect, and drops calls that it didn't inline at once.
 #define NNZOO_PREFETCHING __attribute__((always_inline))
 
-// Calls `visit(node, edge)` for positions begin..end and `ahead(node, edge, level)` for positions that come up later,
-// in any group.
-template <bool prefetching, class Ahead, class Visit>
-NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t begin, std::int64_t end, const Ahead& ahead,
-                                const Visit& visit) {
-  const std::int64_t last = groups.num_edges - 1;
-  for (std::int64_t k = begin; k < end; ++k) {
-    if constexpr (prefetching) {
-      const std::int64_t later = k + Far::edges < last ? k + Far::edges : last;
-      const std::int64_t soon = k + Near::edges < last ? k + Near::edges : last;
-      ahead(groups.node[later], groups.edge[later], Far());
-      ahead(groups.node[soon], groups.edge[soon], Near());
-    }
-    visit(groups.node[k], groups.edge[k]);
-  }
-}
-
-// sum += factor * the rows of the group's nodes, where `factor(node, edge, i)` gives the factors of vector i, if any.
-template <class Shape, bool prefetching, bool has_factors, class T, class S, class EdgeWeights, class Factor>
-NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S* rows, std::int64_t stride,
-                           const EdgeWeights& weights, const TilePlace& place, const Factor& factor,
-                           Tile<T, Shape>& sum) {
-  for_each_edge<prefetching>(
-      groups, groups.start[group], groups.start[group + 1],
-      [&](std::int32_t node, std::int32_t edge, auto level) NNZOO_PREFETCHING {
-        using Level = decltype(level);
-        prefetch_tile<Level, Shape, T>(rows + node * stride, place);
-        weights.template prefetch<Level>(edge, place);
-      },
-      [&](std::int32_t node, std::int32_t edge) {
-        const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);
-#pragma GCC unroll 8
-        for (int i = 0; i < Shape::vectors; ++i) {
-          if constexpr (has_factors) {
-            sum.v[i] = fma(factor(node, edge, i), row.v[i], sum.v[i]);
-          } else {
-            sum.v[i] += row.v[i];
-          }
-        }
-      });
-}
-
 }  // namespace NNZOO_ISA
 }  // namespace nnzoo
