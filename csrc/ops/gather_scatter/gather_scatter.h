@@ -26,7 +26,7 @@ struct EdgeGroups {
   const std::int32_t*
       start;                 // [num_groups + 1] group g holds positions start[g] .. start[g + 1]; the last is num_edges
   const std::int32_t* node;  // [num_edges] the node at the other end, in 0 .. num_nodes
-  const std::int32_t* edge;  // [num_edges] the edge's place in the caller's order, in 0 .. num_edges
+  const std::int32_t* edge;  // [num_edges] the edge's place in the caller's order, the same at both ends
   std::int64_t num_groups, num_nodes, num_edges;
 };
 
@@ -35,7 +35,7 @@ enum class Walk : int {
   push = 0,       // over the sources: x[j] is added to out[i] of each of its edges; one thread
   pull = 1,       // over the targets, in parallel: out[i] is re-read for each of its edges
   registers = 2,  // out[i] stays in registers, a tile of features at a time
-  tiled = 3,      // the same, and rows of x that come up soon are prefetched; only this one knows mul to softmax
+  tiled = 3,      // the same, and rows of x that come up soon are prefetched
 };
 
 // out[r][i][f] = reduce_r over the edges j -> i of weight[e][head(f)] * x[j][f], head(f) = f / (features / heads).

@@ -66,7 +66,7 @@ def backward(grads, args, outputs, needs):
     each = torch.arange(count + 1, dtype=torch.int32)
     _extension._C.gather_scatter_backward(
         edge_groups(start, order, order, count),
-        edge_groups(each, target, target, dim_size),
+        edge_groups(each, target, each, dim_size),
         grad.data_ptr(),
         rows.data_ptr() if kept else 0,
         0,
