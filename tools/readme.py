@@ -25,6 +25,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton
 import torch
 
 from nnzoo_fast.benchmark.model_cases import LIBRARIES
+from nnzoo_fast.benchmark.report import duration
 from nnzoo_fast.explain import reached_by
 from nnzoo_fast.spec import Maker, OpSpec, all_specs
 
@@ -153,7 +154,7 @@ def _model_cells(rows: dict[str, dict], work: str, compiled: bool) -> list[str]:
     candidates = ["nnzoo_fast", "packed"] if work == "forward" else ["nnzoo_fast"]
     found = [rows.get(f"{work} {candidate}") for candidate in candidates]
     counted = [row for row in found if row and row["ratio"]]
-    cells = [_duration(counted[0]["timings"]["eager"]["median"]) if counted else ""]
+    cells = [duration(counted[0]["timings"]["eager"]["median"]) if counted else ""]
     cells += [f"{row['ratios']['eager']['median']:.2f}" if row and row["ratio"] else "" for row in found]
     if compiled:
         best = [row["ratios"]["torch.compile"]["median"] for row in counted if "torch.compile" in row["ratios"]]
@@ -179,12 +180,8 @@ def _speed(row: dict) -> list[str]:
     part = "" if row["roof_part"] is None else f"{100 * row['roof_part']:.0f} %"
     ratios = [row["ratios"].get(peer) for peer in _SHOWN_PEERS]
     against = [f"{ratio['median']:.2f}" if ratio else "" for ratio in ratios]
-    start = [row["case"], row["work"], row["cache"], _duration(time), f"{amount / time / 1e9:.3g} {unit}", part]
+    start = [row["case"], row["work"], row["cache"], duration(time), f"{amount / time / 1e9:.3g} {unit}", part]
     return [*start, *against, row["peer"], f"{row['ratio']['median']:.2f}"]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-4 else f"{seconds * 1e6:.3g} us"
 
 
 def ladder_table(operation: str) -> str:
@@ -209,7 +206,7 @@ def _against_stock(timings: dict, rung: str) -> str:
     if rung not in timings:
         return ""
     time = timings[rung]["median"]
-    return f"{_duration(time)} ({timings['eager']['median'] / time:.2g}x)"
+    return f"{duration(time)} ({timings['eager']['median'] / time:.2g}x)"
 
 
 def counters_table(operation: str) -> str:
