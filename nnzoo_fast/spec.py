@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import pkgutil
@@ -193,6 +194,27 @@ class Error:
             _ratio(difference.norm().item(), oracle.norm().item()),
             _ratio(difference.abs().max().item(), oracle.abs().max().item()),
         )
+
+    @staticmethod
+    def worst_of(found: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]) -> Error:
+        """The greatest errors of all results. Those that are nothing but rounding, such as the gradient of a bias
+        before a batch norm or of one that shifts all scores alike, are held against the greatest of the others."""
+        sizes = [each.norm().item() for each in exact]
+        greatest = max(sizes)
+        errors = [
+            Error.of(value, truth) if size > 1e-12 * greatest else Error._of_none(value, truth, greatest)
+            for value, truth, size in zip(found, exact, sizes, strict=True)
+        ]
+        return functools.reduce(Error.or_worse, errors)
+
+    @staticmethod
+    def _of_none(value: torch.Tensor, truth: torch.Tensor, size: float) -> Error:
+        difference = (value.double() - truth).norm().item() / (size or 1.0)
+        difference = difference if math.isfinite(difference) else math.inf
+        return Error(difference, difference)
+
+    def or_worse(self, other: Error) -> Error:
+        return Error(max(self.frobenius, other.frobenius), max(self.largest, other.largest))
 
     def within(self, allowed: Error) -> bool:
         return self.frobenius <= allowed.frobenius and self.largest <= allowed.largest

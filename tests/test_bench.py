@@ -15,7 +15,7 @@ from nnzoo_fast import _extension, backends, charts, machine
 from nnzoo_fast.benchmark import graphs, layers, memory, model_cases, models, ops, report, session, timing
 from nnzoo_fast.machine import Machine, Roof
 from nnzoo_fast.page import Cell, Page, replacing, writable_folder
-from nnzoo_fast.spec import BenchCase, Call, Maker, all_specs
+from nnzoo_fast.spec import BenchCase, Call, Error, Maker, all_specs
 
 LINEAR = all_specs()["linear"]
 ROOF = Roof(flops=100e9, bytes=10e9)
@@ -331,7 +331,7 @@ def test_a_model_that_computes_something_else_gets_no_number():
 def test_a_result_that_should_be_zero_is_compared_too(wrong):
     exact = [torch.ones(4, dtype=torch.float64), torch.full((3,), 1e-17, dtype=torch.float64)]
     right, off = [torch.ones(4), torch.full((3,), 1e-9)], [torch.ones(4), torch.full((3,), wrong)]
-    assert models.worst(right, exact).largest < 1e-8 < 0.05 < models.worst(off, exact).largest
+    assert Error.worst_of(right, exact).largest < 1e-8 < 0.05 < Error.worst_of(off, exact).largest
 
 
 def test_a_new_head_hides_nothing():

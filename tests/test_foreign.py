@@ -15,11 +15,11 @@ from test_models import deviations, normal
 from torch import nn
 
 from nnzoo_fast import accelerate, foreign, pack, report, restore
-from nnzoo_fast.benchmark.models import worst
 from nnzoo_fast.nn import drop_in
 from nnzoo_fast.nn.chain import chain_of
 from nnzoo_fast.nn.drop_in import DROP_INS, find
 from nnzoo_fast.nn.packed import FOLDED
+from nnzoo_fast.spec import Error
 
 
 def resnet():
@@ -88,8 +88,9 @@ def test_a_model_of_torchvision_equals_itself(make, training):
     assert not deviations(found, stock, truth, torch.float32)
     assert deviations([1.01 * value for value in found], stock, truth, torch.float32)
     exact = results(ours, torch.float64, training)
-    assert worst(exact, truth).largest <= allowed_in_float64(worst(stock, truth).largest)
-    assert worst([1.01 * value for value in exact], truth).largest > allowed_in_float64(worst(stock, truth).largest)
+    allowed = allowed_in_float64(Error.worst_of(stock, truth).largest)
+    assert Error.worst_of(exact, truth).largest <= allowed
+    assert Error.worst_of([1.01 * value for value in exact], truth).largest > allowed
 
 
 @EACH_IMAGES

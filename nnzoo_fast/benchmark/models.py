@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -98,8 +97,9 @@ def problems(
     torch.manual_seed(1)
     inputs = (model.check or model.inputs)()
     exact = runner(model.stock(copy.deepcopy(made).double()), doubled(inputs), work, model.stock_backend)(0)
-    allowed = allowed_error(worst(runner(stock, inputs, work, model.stock_backend)(0), exact), torch.float32, 1)
-    found = {name: worst(runner(each, inputs, work)(0), exact) for name, each in ours.items()}
+    by_stock = runner(stock, inputs, work, model.stock_backend)(0)
+    allowed = allowed_error(Error.worst_of(by_stock, exact), torch.float32, 1)
+    found = {name: Error.worst_of(runner(each, inputs, work)(0), exact) for name, each in ours.items()}
     return {
         name: [] if error.within(allowed) else [f"results: {error}, allowed {allowed}"] for name, error in found.items()
     }
@@ -112,25 +112,6 @@ def doubled(inputs: Inputs) -> Inputs:
     if isinstance(inputs, dict):
         return {name: of(tensor) for name, tensor in inputs.items()}
     return tuple(map(of, inputs))
-
-
-def worst(found: list[Tensor], exact: list[Tensor]) -> Error:
-    """The greatest errors of all results. Those that are nothing but rounding, such as the gradient of a bias before a
-    batch norm, are held against the greatest of the others."""
-    sizes = [each.norm().item() for each in exact]
-    greatest = max(sizes)
-    errors = [
-        Error.of(value, truth) if size > 1e-12 * greatest else _of_none(value, truth, greatest)
-        for value, truth, size in zip(found, exact, sizes, strict=True)
-    ]
-    return Error(max(error.frobenius for error in errors), max(error.largest for error in errors))
-
-
-def _of_none(value: Tensor, truth: Tensor, size: float) -> Error:
-    """The error of a result that should be 0, next to one of `size`."""
-    difference = (value.double() - truth).norm().item() / (size or 1.0)
-    difference = difference if math.isfinite(difference) else math.inf
-    return Error(difference, difference)
 
 
 def all_rows(settings: Settings, roof: Roof, progress, kept) -> list[Row]:

@@ -20,7 +20,7 @@ from nnzoo_fast.spec import all_specs
 from nnzoo_fast.verify import short
 
 GROUPS = {"layers": layers.all_rows, "graphs": graphs.all_rows, "models": models.all_rows}
-"""Names that stand for whole layers, layers on graphs, and every model of the zoo, and what times them."""
+"""Names that stand for whole layers, layers on graphs, and published models, and what times them."""
 
 Progress = Callable[[int, int, str], None]
 """Called with how many jobs are done, how many there are, and the name of the next."""

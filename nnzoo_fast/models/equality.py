@@ -9,7 +9,6 @@ Ours run on our kernels, also where an automatic choice would hand a call to sto
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.metadata
 import json
 from collections.abc import Iterator
@@ -204,28 +203,15 @@ class _Errors:
 
     @staticmethod
     def of(found: Results, truth: Results) -> _Errors:
-        return _Errors(*(_worst(*pair) for pair in zip(found, truth, strict=True)))
+        return _Errors(*(Error.worst_of(*pair) for pair in zip(found, truth, strict=True)))
 
     def or_worse(self, other: _Errors) -> _Errors:
-        return _Errors(_either(self.output, other.output), _either(self.gradient, other.gradient))
+        return _Errors(self.output.or_worse(other.output), self.gradient.or_worse(other.gradient))
 
     def within(self, stock: _Errors) -> bool:
         """Promise P2 in float32."""
         pairs = (self.output, stock.output), (self.gradient, stock.gradient)
         return all(ours.within(allowed_error(theirs, torch.float32, 1)) for ours, theirs in pairs)
-
-
-def _worst(found: list[torch.Tensor], truth: list[torch.Tensor]) -> Error:
-    """A bias of keys shifts all scores of a query alike: its gradient is 0, what is computed nothing but rounding."""
-    largest = max(exact.norm() for exact in truth)
-    errors = [
-        Error.of(value, exact) for value, exact in zip(found, truth, strict=True) if exact.norm() > 1e-12 * largest
-    ]
-    return functools.reduce(_either, errors)
-
-
-def _either(one: Error, other: Error) -> Error:
-    return Error(max(one.frobenius, other.frobenius), max(one.largest, other.largest))
 
 
 def _with_version(peer: str) -> str:

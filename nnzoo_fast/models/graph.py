@@ -147,17 +147,8 @@ class GATv2(GAT):
         as for `GAT`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        num_layers: int,
-        out_channels: int,
-        dropout: float = 0.0,
-        heads: int = 1,
-        **kwargs,
-    ):
-        super().__init__(in_channels, hidden_channels, num_layers, out_channels, dropout, heads, v2=True, **kwargs)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, v2=True, **kwargs)
 
 
 class GIN(_Stack):
