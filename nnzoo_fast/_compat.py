@@ -31,6 +31,12 @@ TRACED_TENSOR_TYPES = (FakeTensor, FunctionalTensor)
 """Subclasses that stand for plain tensors while a program is traced."""
 
 
+def constant_in_a_program(function: Callable) -> Callable:
+    """`torch.compiler.assume_constant_result`, which would import Dynamo: called once, where a program is traced."""
+    function._dynamo_marked_constant = True
+    return function
+
+
 def forward_mode_active() -> bool:
     """Whether a `torch.autograd.forward_ad.dual_level` is open."""
     return forward_ad._current_level >= 0

@@ -42,8 +42,8 @@ class Backend:
     where `needs` says so, contiguous or one of `grads` itself. `args` are always those of the operation's schema, in
     its order; an input that `keeps` left out comes to `backward` as zeros of stride 0. `supports` may depend on shapes,
     dtypes, devices and the arguments that are no tensors, but not on strides or values: a traced backward asks it
-    again. `pays` may also ask `wants_gradients` and whether a tensor is contiguous: declined calls are remembered by
-    all of these.
+    again. `pays` may also ask `wants_gradients`, whether a tensor is contiguous and the number of threads: declined
+    calls are remembered by all of these.
     """
 
     name: str

@@ -272,15 +272,15 @@ def tune_command(
 
 
 def _wins_table(sweep) -> Table:
-    from nnzoo_fast.tune import wins_from
+    from nnzoo_fast.tune import crossings
 
-    table = _table("Where our kernels run on this CPU", "operation", "kind of call", "from work", "ratio there")
+    columns = "operation", "kind of call", "threads", "from work", "ratio there"
+    table = _table("Where our kernels run on this CPU", *columns)
     for operation in sweep.points:
-        for kind, points in sweep.kinds(operation).items():
-            least = wins_from(points)
+        for kind, threads, least, points in crossings(sweep.points[operation]):
             ratios = sorted(point.ratio for point in points if point.work >= (least or 0))
             wins = "never" if least is None else f"{least:,}"
-            table.add_row(operation, kind, wins, f"{ratios[0]:.2f} to {ratios[-1]:.2f}")
+            table.add_row(operation, kind, threads, wins, f"{ratios[0]:.2f} to {ratios[-1]:.2f}")
     return table
 
 

@@ -24,7 +24,7 @@ def describe_call(args: Sequence) -> tuple:
     Raises:
         RuntimeError: a tensor without a shape, such as a nested one.
     """
-    key = [torch.is_grad_enabled(), any_autocast_enabled()]
+    key = [torch.is_grad_enabled(), any_autocast_enabled(), torch.get_num_threads()]
     add = key.append
     for value in args:
         kind = type(value)
@@ -45,7 +45,8 @@ def _find_call_key() -> Callable[[tuple], Key]:
     """`call_key(args)`: csrc/common/call_key_bind.cpp, which hashes what `describe_call` lists."""
     if _extension._C is None:
         return describe_call
-    _extension._C.watch_calls(Tensor, Parameter, torch.is_grad_enabled, any_autocast_enabled)
+    asked = torch.is_grad_enabled, any_autocast_enabled, torch.get_num_threads
+    _extension._C.watch_calls(Tensor, Parameter, *asked)
     return _extension._C.call_key
 
 

@@ -1,8 +1,9 @@
 """Where our kernels beat stock torch on this CPU: the tables behind `pays`, which `nnzoo-fast tune` writes.
 
-A table names, for each kind of call of an operation, the work from which our kernel wins. Shipped tables lie in
-`measured/`, a file per CPU model; one that a user measured comes first. Where a CPU has no table, or kernels use
-another instruction set than it was measured with, each operation has a rule of its own.
+A table names, for each kind of call of an operation, the work from which our kernel wins; calls on one thread may have
+an entry of their own, since a kernel that memory bounds gains from a second thread what stock torch's has not. Shipped
+tables lie in `measured/`, a file per CPU model; one that a user measured comes first. Where a CPU has no table, or
+kernels use another instruction set than it was measured with, each operation has a rule of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -59,13 +60,18 @@ class Cpu:
         return f"{self.vendor or 'unknown'}-{self.family}-{self.model}-{self.isa}.json"
 
 
+Wins = dict[str, dict[str, int | None]]
+"""`wins[operation][kind]`: the work from which our kernel wins, None if it never does."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """`wins_from[operation][kind]`: the work from which our kernel wins, None if it never does."""
+    """`alone`: where our kernel wins on one thread, for the kinds of call that differ there from `wins_from`."""
 
     cpu: Cpu
-    wins_from: dict[str, dict[str, int | None]]
+    wins_from: Wins
     source: str
+    alone: Wins = field(default_factory=dict)
 
     @staticmethod
     def read(path: Path) -> Table:
@@ -75,12 +81,14 @@ class Table:
         """
         try:
             data = json.loads(path.read_text())
-            wins_from = {name: dict(entry["wins_from"]) for name, entry in data["operations"].items()}
-            for kinds in wins_from.values():
+            operations = data["operations"]
+            wins_from = {name: dict(entry["wins_from"]) for name, entry in operations.items()}
+            alone = {name: dict(entry.get("alone", {})) for name, entry in operations.items()}
+            for kinds in (*wins_from.values(), *alone.values()):
                 for kind, least in kinds.items():
                     if least is not None and type(least) is not int:
                         raise TypeError(f"{kind!r} wins from {least!r}")
-            return Table(Cpu(**data["cpu"]), wins_from, str(path))
+            return Table(Cpu(**data["cpu"]), wins_from, str(path), alone)
         except (KeyError, TypeError, AttributeError, ValueError) as error:  # of JSON and of Unicode, too
             raise ValueError(f"{path} is no table of `nnzoo-fast tune`: {type(error).__name__}: {error}") from None
 
@@ -119,6 +127,12 @@ def find(cpu: Cpu, forced: str | None = None) -> Table | None:
 TABLE = find(Cpu.here(), os.environ.get("NNZOO_TABLE"))
 
 
+@_compat.constant_in_a_program
+def on_one_thread() -> bool:
+    """A compiled program need not guard it: torch compiles anew by itself where the number of threads has changed."""
+    return torch.get_num_threads() == 1
+
+
 def pays(operation: str, kind: str, work: int, rule: Verdict, unit: str = "multiply-adds") -> Verdict:
     """Whether a call of this `kind` and `work`, so many of a `unit`, is expected to beat stock torch here.
 
@@ -126,12 +140,14 @@ def pays(operation: str, kind: str, work: int, rule: Verdict, unit: str = "multi
     """
     if TABLE is None or kind not in TABLE.wins_from.get(operation, {}):
         return rule
-    least = TABLE.wins_from[operation][kind]
+    least, where = TABLE.wins_from[operation][kind], "on this CPU"
+    if kind in TABLE.alone.get(operation, {}) and on_one_thread():
+        least, where = TABLE.alone[operation][kind], "on one thread of this CPU"
     if least is None:
-        return False, f"{kind}: stock torch was as fast at every size measured on this CPU"
+        return False, f"{kind}: stock torch was as fast at every size measured {where}"
     if work < least:
-        return False, f"{kind}: stock torch is as fast below {least} {unit} on this CPU"
-    return True, f"{kind}: measured to win from {least} {unit} on this CPU"
+        return False, f"{kind}: stock torch is as fast below {least} {unit} {where}"
+    return True, f"{kind}: measured to win from {least} {unit} {where}"
 
 
 def way(*tensors: torch.Tensor | None) -> str:

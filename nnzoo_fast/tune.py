@@ -5,6 +5,8 @@ much work it is: `kind_of(*args)` of the operation's arguments. Every call is ti
 torch in one process, in its first dtype on one thread and on all, in others on one or all in turn. A point is written
 to the file as soon as it is measured, so an interrupted sweep goes on where it stopped.
 
+Where every call of a kind was timed on one thread and on several, a table tells these apart.
+
 One call that meets a noisy moment must not spoil a table: what contradicts its neighbours is measured again, and counts
 only once it has been measured three times.
 """
@@ -20,10 +22,11 @@ import os
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 
@@ -39,6 +42,9 @@ TOLERATED = 0.95
 CONFIRMED = 3
 """So many measurements of one call are believed, whatever its neighbours say."""
 
+ANY, SEVERAL, ONE = "any", "several", "one"
+"""How many threads an entry of a table is for."""
+
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 300
 
 
@@ -52,9 +58,26 @@ class Point:
     ratio: float
 
     @property
+    def call(self) -> str:
+        """The task but for the number of its threads."""
+        return self.task.rpartition(" ")[0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether it ran on one thread."""
+        return self.task.endswith(" 1")
+
+    @property
     def verdict(self) -> int:
         """1: we win, -1: we lose, 0: neither."""
         return (self.ratio >= 1) - (self.ratio < TOLERATED)
+
+
+def kinds(points: Iterable[Point]) -> dict[str, list[Point]]:
+    found = defaultdict(list)
+    for point in points:
+        found[point.kind].append(point)
+    return dict(sorted(found.items()))
 
 
 def merged(points: Iterable[Point]) -> list[tuple[Point, int]]:
@@ -84,10 +107,14 @@ def doubtful(points: Iterable[Point]) -> set[str]:
     return found
 
 
-def wins_from(points: Iterable[Point]) -> int | None:
-    """The least work from which no call is slower than stock torch and their geometric mean is not; None: nowhere."""
-    points = list(points)
-    unsettled, ratios = doubtful(points), defaultdict(list)
+def wins_from(points: Iterable[Point], unsettled: Set[str] | None = None) -> int | None:
+    """The least work from which no call is slower than stock torch and their geometric mean is not; None: nowhere.
+
+    Calls that are `unsettled` don't count; by default those that are doubtful among these.
+    """
+    points, ratios = list(points), defaultdict(list)
+    if unsettled is None:
+        unsettled = doubtful(points)
     for point, _ in merged(points):
         if point.task not in unsettled:
             ratios[point.work].append(point.ratio)
@@ -99,6 +126,33 @@ def wins_from(points: Iterable[Point]) -> int | None:
         if math.prod(above) >= 1:
             least = work
     return least
+
+
+class Crossing(NamedTuple):
+    """From where on our kernel wins calls of a kind on `ANY`, `SEVERAL` or `ONE` thread, and what says so."""
+
+    kind: str
+    threads: str
+    wins_from: int | None
+    points: list[Point]
+
+
+def crossings(points: Iterable[Point]) -> Iterator[Crossing]:
+    """Of every kind of an operation; one thread apart from several where every call was timed on both."""
+    for kind, every in kinds(points).items():
+        unsettled = doubtful(every)  # twice as many neighbours as either part has tell more
+        several, one = ([point for point in every if point.alone is alone] for alone in (False, True))
+        apart = {point.call for point in several} == {point.call for point in one}
+        for threads, some in {SEVERAL: several, ONE: one}.items() if apart else [(ANY, every)]:
+            yield Crossing(kind, threads, wins_from(some, unsettled), some)
+
+
+def entries(points: Iterable[Point]) -> dict[str, dict[str, int | None]]:
+    """What a table says of an operation: `wins_from` and, where one thread differs from that, `alone`."""
+    found = list(crossings(points))
+    everywhere = {each.kind: each.wins_from for each in found if each.threads != ONE}
+    alone = {each.kind: each.wins_from for each in found if each.threads == ONE}
+    return {"wins_from": everywhere, "alone": {k: least for k, least in alone.items() if least != everywhere[k]}}
 
 
 @dataclass
@@ -130,20 +184,14 @@ class Sweep:
         self.points.setdefault(operation, []).append(point)
         self.write()
 
-    def kinds(self, operation: str) -> dict[str, list[Point]]:
-        found = defaultdict(list)
-        for point in self.points.get(operation, []):
-            found[point.kind].append(point)
-        return dict(sorted(found.items()))
-
     def doubtful(self, operation: str) -> set[str]:
-        return set().union(*map(doubtful, self.kinds(operation).values()))
+        return set().union(*map(doubtful, kinds(self.points.get(operation, [])).values()))
 
     def write(self) -> None:
         """In one step, so that nobody reads half a table."""
         operations = {
             name: {
-                "wins_from": {kind: wins_from(points) for kind, points in self.kinds(name).items()},
+                **entries(self.points[name]),
                 "points": [[point.task, point.kind, point.work, point.ratio] for point in self.points[name]],
             }
             for name in sorted(self.points)

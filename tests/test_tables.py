@@ -11,9 +11,9 @@ from torch._dynamo.testing import CompileCounter
 
 from nnzoo_fast import _compat, _extension, ops, tables, tune
 from nnzoo_fast.explain import reached_by
-from nnzoo_fast.ops.linear.cpu import pays
+from nnzoo_fast.ops.linear.cpu import kind_of, pays
 from nnzoo_fast.spec import Maker, all_specs
-from nnzoo_fast.tune import Point, wins_from
+from nnzoo_fast.tune import Point
 
 ZEN5 = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
 GENOA = tables.Cpu("AuthenticAMD", 25, 17, "avx512_bf16")
@@ -91,9 +91,8 @@ def test_a_shipped_table_says_what_its_points_say(path):
     assert path.name == found.cpu.file_name
     for name, entry in data["operations"].items():
         assert hasattr(ops, name)
-        points = [Point(*values) for values in entry["points"]]
-        for kind, least in entry["wins_from"].items() if points else ():
-            assert least == wins_from(point for point in points if point.kind == kind), (name, kind)
+        said = tune.entries(Point(*values) for values in entry["points"])
+        assert {**said, **entry} == {**entry, **said}, name
 
 
 @pytest.mark.parametrize(
@@ -111,6 +110,71 @@ def test_a_measured_kind_goes_by_the_table_and_any_other_by_the_rule(monkeypatch
     assert tables.pays("linear", "a", work, (rule, "rule"))[0] is expected
     monkeypatch.setattr(tables, "TABLE", None)
     assert tables.pays("linear", "a", work, (rule, "rule"))[0] is rule
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_one_thread_may_have_an_entry_of_its_own(monkeypatch, tmp_path, threads):
+    entry = {"wins_from": {"a": 100, "b": 100}, "alone": {"a": None}, "points": []}
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"cpu": GENOA.as_dict(), "operations": {"linear": entry}}))
+    monkeypatch.setattr(tables, "TABLE", tables.Table.read(path))
+
+    def answers():
+        return [tables.pays("linear", kind, 100, (False, "rule"))[0] for kind in ("a", "b", "c")]
+
+    threads(2)
+    assert answers() == [True, True, False]
+    threads(1)
+    assert answers() == [False, True, False]
+    path.write_text(path.read_text().replace("null", '"100"'))
+    with pytest.raises(ValueError, match="is no table"):
+        tables.Table.read(path)
+
+
+def test_a_call_declined_on_one_thread_is_asked_about_again_on_two(monkeypatch, threads):
+    input, weight = torch.randn(3, 64), torch.randn(64, 64)
+    kind, _ = kind_of(input, weight, None, "none", None)
+    one_loses = tables.Table(GENOA, {"linear": {kind: 0}}, "made up", {"linear": {kind: None}})
+    monkeypatch.setattr(tables, "TABLE", one_loses)
+    operation = sys.modules["nnzoo_fast.ops.linear"].operation
+    operation.declined.keys.clear()
+    call = input, weight, None, "none", None
+    threads(1)
+    ops.linear(input, weight)
+    assert operation.goes_to_stock(call)
+    threads(2)
+    assert not operation.goes_to_stock(call)
+    ops.linear(input, weight)
+    assert not operation.goes_to_stock(call), "it ran on the kernel"
+
+
+def test_compiled_code_follows_the_number_of_threads_as_torch_does(monkeypatch, threads):
+    """Of a function that asks the table, as often compiled as one that doesn't."""
+    kinds = dict.fromkeys(("float32 narrow forward", "float32 wide forward"), 0)
+    monkeypatch.setattr(
+        tables, "TABLE", tables.Table(GENOA, {"linear": kinds}, "made up", {"linear": dict.fromkeys(kinds)})
+    )
+    input, weight = torch.randn(20, 24), torch.randn(32, 24)
+    graphs = {}
+    for function in (ops.linear, torch.nn.functional.linear):
+        seen = graphs[function] = []
+
+        def keep(graph, example, seen=seen):
+            seen.append("nnzoo_fast" in graph.code)
+            return graph.forward
+
+        torch.compiler.reset()
+        compiled = torch.compile(function, backend=keep, fullgraph=True)
+        for count in (2, 1, 2, 1):
+            threads(count)
+            torch.testing.assert_close(compiled(input, weight), torch.nn.functional.linear(input, weight))
+    assert graphs == {ops.linear: [True, False], torch.nn.functional.linear: [False, False]}
 
 
 @pytest.mark.parametrize("name", sorted(tune.swept()))

@@ -68,6 +68,18 @@ def test_a_burst_of_noise_is_doubtful_too(length):
     assert {"4", "5"} & doubtful(noisy) and wins_from(measured_again(noisy, clean)) == 40
 
 
+def test_one_thread_is_told_apart_where_every_call_was_timed_on_it():
+    sizes = (10, 20, 40, 80)
+    several = [Point(f"{work} 4", "a", work, 1.5) for work in sizes]
+    one = [Point(f"{work} 1", "a", work, 0.5 if work < 40 else 1.5) for work in sizes]
+    assert tune.entries(several + one) == {"wins_from": {"a": 10}, "alone": {"a": 40}}
+    assert tune.entries(several + several) == {"wins_from": {"a": 10}, "alone": {}}
+    assert tune.entries(one + one) == {"wins_from": {"a": 40}, "alone": {}}, "a machine of one core"
+    in_turn = one[:1] + several[1:2] + one[2:3] + several[3:]
+    assert tune.entries(in_turn) == {"wins_from": {"a": 20}, "alone": {}}, "together, where each ran on either"
+    assert tune.entries(several + CONFIRMED * one[:1]) == {"wins_from": {"a": 20}, "alone": {}}, "an interrupted sweep"
+
+
 def test_what_was_measured_often_is_believed():
     lone_loss = CONFIRMED * [Point("4", "a", 160, 0.8)]
     clean = points(*CLEAN)

@@ -13,6 +13,7 @@ struct Torch {
   PyObject* parameter = nullptr;
   PyObject* is_grad_enabled = nullptr;
   PyObject* any_autocast_enabled = nullptr;
+  PyObject* get_num_threads = nullptr;
 } torch;
 
 PyObject *shape_name, *dtype_name, *is_contiguous_name, *is_cpu_name, *requires_grad_name;
@@ -88,12 +89,20 @@ bool add_all(Hash& hash, PyObject* sequence) {
   return PyErr_Occurred() == nullptr;
 }
 
+bool add_threads(Hash& hash, PyObject* owned) {
+  if (owned == nullptr) return false;
+  const bool done = add_value(hash, owned);
+  Py_DECREF(owned);
+  return done;
+}
+
 PyObject* call_key(PyObject*, PyObject* args) {
   if (!PyTuple_CheckExact(args)) return PyErr_Format(PyExc_TypeError, "call_key: args must be a tuple");
   if (torch.tensor == nullptr) return PyErr_Format(PyExc_RuntimeError, "call_key: watch_calls was not called");
   Hash hash;
   if (!add_identity(hash, PyObject_CallNoArgs(torch.is_grad_enabled))) return nullptr;
   if (!add_identity(hash, PyObject_CallNoArgs(torch.any_autocast_enabled))) return nullptr;
+  if (!add_threads(hash, PyObject_CallNoArgs(torch.get_num_threads))) return nullptr;
   if (!add_all(hash, args)) return nullptr;
   return PyLong_FromUnsignedLongLong(hash.state());
 }
@@ -101,9 +110,10 @@ PyObject* call_key(PyObject*, PyObject* args) {
 // pybind11's own dispatch would cost as much as the key.
 PyMethodDef call_key_definition{"call_key", call_key, METH_O, "A number for a tuple of arguments: see declined.py."};
 
-void watch_calls(py::object tensor, py::object parameter, py::object is_grad_enabled, py::object any_autocast_enabled) {
+void watch_calls(py::object tensor, py::object parameter, py::object is_grad_enabled, py::object any_autocast_enabled,
+                 py::object get_num_threads) {
   torch = {tensor.release().ptr(), parameter.release().ptr(), is_grad_enabled.release().ptr(),
-           any_autocast_enabled.release().ptr()};
+           any_autocast_enabled.release().ptr(), get_num_threads.release().ptr()};
 }
 
 const Binder bind_call_key([](py::module_& module) {
@@ -113,7 +123,7 @@ const Binder bind_call_key([](py::module_& module) {
   is_cpu_name = PyUnicode_InternFromString("is_cpu");
   requires_grad_name = PyUnicode_InternFromString("requires_grad");
   module.def("watch_calls", &watch_calls, py::arg("tensor"), py::arg("parameter"), py::arg("is_grad_enabled"),
-             py::arg("any_autocast_enabled"), "What `call_key` needs to know of torch; to be called before it.");
+             py::arg("any_autocast_enabled"), py::arg("get_num_threads"), "What `call_key` needs to know of torch; to be called before it.");
   module.add_object("call_key", PyCFunction_New(&call_key_definition, nullptr));
 });
 
