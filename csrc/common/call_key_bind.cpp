@@ -123,7 +123,8 @@ const Binder bind_call_key([](py::module_& module) {
   is_cpu_name = PyUnicode_InternFromString("is_cpu");
   requires_grad_name = PyUnicode_InternFromString("requires_grad");
   module.def("watch_calls", &watch_calls, py::arg("tensor"), py::arg("parameter"), py::arg("is_grad_enabled"),
-             py::arg("any_autocast_enabled"), py::arg("get_num_threads"), "What `call_key` needs to know of torch; to be called before it.");
+             py::arg("any_autocast_enabled"), py::arg("get_num_threads"),
+             "What `call_key` needs to know of torch; to be called before it.");
   module.add_object("call_key", PyCFunction_New(&call_key_definition, nullptr));
 });
 
