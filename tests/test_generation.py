@@ -115,6 +115,30 @@ def test_writes_what_transformers_writes(options):
     assert "eos_token_id" not in options or (expected[:, 9:] == 5).any() or expected.shape[1] < 20
 
 
+DRAWN_BEAMS = [
+    dict(num_beams=3),
+    dict(num_beams=4, top_k=2, eos_token_id=[7, 3], early_stopping=True),
+    dict(num_beams=2, temperature=0.7, top_p=0.8, eos_token_id=7, length_penalty=0.4),
+]
+
+
+@pytest.mark.parametrize("options", DRAWN_BEAMS, ids=lambda options: ", ".join(f"{k} {v}" for k, v in options.items()))
+def test_a_seed_draws_the_beams_of_transformers(options):
+    transformers = peers.transformers()
+    torch.manual_seed(0)
+    sizes = dict(vocab_size=31, n_positions=40, n_embd=24, n_layer=2, n_head=3, initializer_range=0.2)
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=None)).eval()
+    ours = models.from_huggingface(theirs).eval()
+    options = dict(top_k=31) | options | dict(do_sample=True, max_new_tokens=11, attention_mask=MASK, pad_token_id=5)
+    prompt, written = integers(31, 3, 9), []
+    for seed in range(4):
+        for model in (theirs, ours):
+            torch.manual_seed(seed)
+            written.append(model.generate(prompt, **options))
+        assert torch.equal(written[-1], written[-2])
+    assert len({tuple(text.flatten().tolist()) for text in written}) > 1, "nothing was drawn"
+
+
 def score_of_all(model, start, length, end):
     """Every text of at most `length` tokens that ends in `end` or is as long as that, with its log-probability."""
     for size in range(1, length + 1):
@@ -222,8 +246,9 @@ WRONG = {
     "top_k": (dict(do_sample=True, top_k=0), ValueError, "top_k must be at least 1, got 0"),
     "top_p": (dict(do_sample=True, top_p=1.2), ValueError, "top_p must be greater than 0 and at most 1, got 1.2"),
     "greedy": (dict(top_k=3), ValueError, "set do_sample=True"),
+    "greedy generator": (dict(generator=torch.Generator()), ValueError, "set do_sample=True"),
     "beams": (dict(num_beams=0), ValueError, "num_beams must be at least 1, got 0"),
-    "drawn beams": (dict(num_beams=2, do_sample=True), ValueError, "num_beams is 2"),
+    "drawn beams": (dict(num_beams=2, do_sample=True, top_k=0), ValueError, "top_k must be at least 1, got 0"),
     "stopping": (dict(num_beams=2, early_stopping="soon"), ValueError, "early_stopping must be .* got 'soon'"),
     "stopping number": (dict(num_beams=2, early_stopping=1), ValueError, "early_stopping must be .* got 1"),
     "one beam": (dict(length_penalty=0.6), ValueError, "set num_beams"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,13 +20,25 @@ class Beams:
         ends: tokens that end a text.
         pad: stands behind the end of a text.
         longest: the length at which every text ends.
+        filtered: draw the continuations instead of taking the likeliest, from the softmax of their scores, which this
+            has changed and filtered: `sampling.filtered` with its options.
+        generator: of random numbers; by default torch's.
     """
 
     def __init__(
-        self, count: int, length_penalty: float, early_stopping: bool | str, ends: list[int], pad: int, longest: int
+        self,
+        count: int,
+        length_penalty: float,
+        early_stopping: bool | str,
+        ends: list[int],
+        pad: int,
+        longest: int,
+        filtered: Callable[..., Tensor] | None = None,
+        generator: torch.Generator | None = None,
     ):
         self.count, self.length_penalty, self.early_stopping = count, length_penalty, early_stopping
         self.ends, self.pad, self.longest = ends, pad, longest
+        self.filtered, self.generator = filtered, generator
 
     def start(self, logits: Tensor) -> Tensor | None:
         """The first tokens, from `logits` [N, vocabulary]; as `step`, but for one row to a sequence."""
@@ -47,10 +61,13 @@ class Beams:
         """
         sequences, texts = self.scores.shape
         vocabulary, length = logits.shape[-1], self.texts.shape[-1] + 1
-        steps = functional.log_softmax(logits.to(self.scores.dtype), -1).view(sequences, texts, vocabulary)
+        steps = functional.log_softmax(logits.to(self.scores.dtype), -1)
         # Should the likeliest all be ends, there still are `count` texts to go on with.
-        candidates = min((1 + max(len(self.ends), 1)) * self.count, texts * vocabulary)
-        scores, index = (self.scores[..., None] + steps).flatten(1).topk(candidates)
+        each = 1 + max(len(self.ends), 1)
+        if self.filtered is not None:
+            steps = self.filtered(steps, least=each)
+        candidates = min(each * self.count, texts * vocabulary)
+        scores, index = self._chosen((self.scores[..., None] + steps.view(sequences, texts, vocabulary)).flatten(1), candidates)
         parents, tokens = index // vocabulary, index % vocabulary
         written = torch.cat([_taken(self.texts, parents), tokens[..., None]], dim=-1)
         ended = torch.isin(tokens, self.stops) | (length == self.longest)
@@ -70,6 +87,17 @@ class Beams:
         """The best text of each sequence, int64 [N, length of the longest], padded."""
         longest = int(self.ended_lengths[:, 0].max()) if len(self.ended_lengths) else 0
         return self.ended_texts[:, 0, :longest]
+
+    def _chosen(self, scores: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
+        """Of `scores` [N, texts * vocabulary] so many, the largest or drawn, and their places."""
+        if self.filtered is None:
+            return scores.topk(candidates)
+        possible = scores.shape[1]
+        # As many places at the first step as at all others: a seed draws what it draws in transformers.
+        places = possible * self.count // self.scores.shape[1]
+        scores = functional.pad(scores, (0, places - possible), value=-torch.inf)
+        index = torch.multinomial(scores.softmax(-1), candidates, generator=self.generator)
+        return scores.gather(1, index), index % possible
 
     def _keep(self, texts: Tensor, scores: Tensor, ended: Tensor) -> None:
         """Takes those that `ended` among the best, while their sequence is open."""

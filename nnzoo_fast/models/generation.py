@@ -6,13 +6,14 @@ A model says what follows a text (`Continuation`); this file says what is writte
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from nnzoo_fast.models.beams import Beams
-from nnzoo_fast.models.sampling import draw
+from nnzoo_fast.models.sampling import draw, filtered
 
 
 class Continuation(ABC):
@@ -53,8 +54,8 @@ def write(
         text: what the model knows before `prompt`.
         prompt: int64 [N, T], T >= 1.
         max_new_tokens: the most tokens to write.
-        do_sample: draw each token instead.
-        temperature, top_k, top_p, generator: how to draw; see `sampling.draw`.
+        do_sample: draw each token instead; with `num_beams`, the continuations that are pursued.
+        temperature, top_k, top_p, generator: how to draw; see `sampling.filtered` and `sampling.draw`.
         num_beams: how many texts of each sequence to pursue; the one of the highest score is the result, the score
             being the sum of the tokens' log-probabilities over length ** length_penalty.
         length_penalty: above 0 prefers long texts, below 0 short ones.
@@ -78,19 +79,20 @@ def write(
         raise ValueError(f"generate: num_beams must be at least 1, got {num_beams}")
     if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise ValueError(f'generate: early_stopping must be True, False or "never", got {early_stopping!r}')
-    if do_sample and num_beams > 1:
-        raise ValueError(f"generate: do_sample draws one text, but num_beams is {num_beams}")
-    if not do_sample and (temperature != 1 or top_k is not None or top_p is not None):
-        raise ValueError("generate: temperature, top_k and top_p say how to draw; set do_sample=True")
+    if not do_sample and (temperature != 1 or any(given is not None for given in (top_k, top_p, generator))):
+        raise ValueError("generate: temperature, top_k, top_p and generator say how to draw; set do_sample=True")
     if num_beams == 1 and (length_penalty != 1 or early_stopping is not False):
         raise ValueError("generate: length_penalty and early_stopping say how to search; set num_beams")
     if max_new_tokens == 0:
         return prompt[:, :0]
+    how = dict(temperature=temperature, top_k=top_k, top_p=top_p)
     if num_beams > 1:
-        return _search(text, prompt, Beams(num_beams, length_penalty, early_stopping, ends, pad, max_new_tokens))
+        drawing = (functools.partial(filtered, **how), generator) if do_sample else ()
+        beams = Beams(num_beams, length_penalty, early_stopping, ends, pad, max_new_tokens, *drawing)
+        return _search(text, prompt, beams)
 
     def choose(logits: Tensor) -> Tensor:
-        return draw(logits, temperature, top_k, top_p, generator) if do_sample else logits.argmax(-1)
+        return draw(logits, generator, **how) if do_sample else logits.argmax(-1)
 
     stops = torch.tensor(ends, dtype=torch.int64, device=prompt.device)
     ended = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)

@@ -6,24 +6,27 @@ import torch
 from torch import Tensor
 
 
-def keep_top_k(logits: Tensor, k: int) -> Tensor:
+def keep_top_k(logits: Tensor, k: int, least: int = 1) -> Tensor:
     """`logits` [N, vocabulary] with -inf in place of all but the k largest of a row; what equals the k-th stays.
+
+    At least the `least` likeliest stay.
 
     Raises:
         ValueError: `k` is less than 1.
     """
     if k < 1:
         raise ValueError(f"top_k must be at least 1, got {k}")
+    k = max(k, least)
     if k >= logits.shape[-1]:
         return logits
     return logits.masked_fill(logits < logits.topk(k).values[:, -1:], -torch.inf)
 
 
-def keep_top_p(logits: Tensor, p: float) -> Tensor:
+def keep_top_p(logits: Tensor, p: float, least: int = 1) -> Tensor:
     """`logits` [N, vocabulary] with -inf in place of all but the fewest tokens whose probabilities sum to `p`.
 
-    Nucleus sampling: Holtzman et al., "The curious case of neural text degeneration" (2020). The most likely token
-    always stays.
+    Nucleus sampling: Holtzman et al., "The curious case of neural text degeneration" (2020). The `least`
+    likeliest always stay.
 
     Raises:
         ValueError: `p` is not in (0, 1].
@@ -34,25 +37,21 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
         return logits
     ordered, tokens = logits.sort()
     out = ordered.softmax(-1).cumsum(-1) <= 1 - p
-    out[:, -1] = False
+    out[:, -least:] = False
     return logits.masked_fill(out.scatter(-1, tokens, out), -torch.inf)
 
 
-def draw(
-    logits: Tensor,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
+def filtered(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, least: int = 1
 ) -> Tensor:
-    """One token per row of `logits` [N, vocabulary], drawn from softmax(logits / temperature): int64 [N].
+    """`logits` [N, vocabulary] over `temperature`, in float32 at least, and -inf where nothing is to be drawn.
 
     Args:
-        logits: of any floating dtype; probabilities are computed in float32 at least.
+        logits: of any floating dtype.
         temperature: below 1 prefers likely tokens, above 1 levels them.
         top_k: draw among the `top_k` likeliest, then
         top_p: among the fewest of these whose probabilities sum to `top_p`.
-        generator: of random numbers; by default torch's.
+        least: so many of the likeliest stay in any case.
 
     Raises:
         ValueError: `temperature` or `top_k` or `top_p` out of range.
@@ -61,7 +60,17 @@ def draw(
         raise ValueError(f"temperature must be greater than 0, got {temperature}")
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     if top_k is not None:
-        logits = keep_top_k(logits, top_k)
+        logits = keep_top_k(logits, top_k, least)
     if top_p is not None:
-        logits = keep_top_p(logits, top_p)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+        logits = keep_top_p(logits, top_p, least)
+    return logits
+
+
+def draw(logits: Tensor, generator: torch.Generator | None = None, **options) -> Tensor:
+    """One token per row of `logits` [N, vocabulary], drawn from their softmax: int64 [N].
+
+    Args:
+        generator: of random numbers; by default torch's.
+        options: temperature, top_k and top_p of `filtered`.
+    """
+    return torch.multinomial(filtered(logits, **options).softmax(-1), 1, generator=generator).squeeze(-1)
