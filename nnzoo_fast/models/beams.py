@@ -67,7 +67,8 @@ class Beams:
         if self.filtered is not None:
             steps = self.filtered(steps, least=each)
         candidates = min(each * self.count, texts * vocabulary)
-        scores, index = self._chosen((self.scores[..., None] + steps.view(sequences, texts, vocabulary)).flatten(1), candidates)
+        scores = self.scores[..., None] + steps.view(sequences, texts, vocabulary)
+        scores, index = self._chosen(scores.flatten(1), candidates)
         parents, tokens = index // vocabulary, index % vocabulary
         written = torch.cat([_taken(self.texts, parents), tokens[..., None]], dim=-1)
         ended = torch.isin(tokens, self.stops) | (length == self.longest)
