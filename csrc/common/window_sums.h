@@ -30,6 +30,7 @@ struct SummedWindows {
 
 #if defined(NNZOO_ISA)
 #include "common/stream.h"
+#include "common/window_pairs.h"
 #include "common/window_rows.h"
 
 namespace nnzoo {
@@ -163,7 +164,8 @@ class WindowSums {
     parallel_for(
         rows, args_.threads,
         [&](std::int64_t begin, std::int64_t end) {
-          args_.channels_last ? sum_channels(input, output, begin, end) : sum_planes(input, output, begin, end);
+          if (args_.channels_last) return sum_channels(input, output, begin, end);
+          are_pairs(windows_) ? sum_pairs(input, output, begin, end) : sum_planes(input, output, begin, end);
         },
         1 + least_work / (1 + lanes * volume(windows_.kernel)));
   }
@@ -208,6 +210,24 @@ class WindowSums {
       for_each_vector<T>(width, [&](std::int64_t i, int some) {
         Vec<T> sum = Vec<T>::zero();
         for (std::int64_t t = 0; t < used; ++t) sum += Vec<T>::load(taps[t] + i, some);
+        rule_.result(sum, Vec<T>::load(count + i, some)).store(output + row * width + i, some);
+      });
+    }
+  }
+
+  // As sum_planes.
+  void sum_pairs(const S* input, S* output, std::int64_t begin, std::int64_t end) const {
+    Scratch scratch;
+    PairRows<S> rows(input, windows_, scratch);
+    WindowCounts<T> counts(args_, scratch);
+    const std::int64_t width = windows_.output[2];
+    RowPlace place(windows_.output, begin);
+    for (std::int64_t row = begin; row < end; ++row, place.next()) {
+      rows.move_to(place);
+      const T* const count = counts.row(place.d, place.h);
+      for_each_vector<T>(width, [&](std::int64_t i, int some) {
+        Vec<T> sum = Vec<T>::zero();
+        rows.for_each(i, some, [&](Vec<T> x, T) { sum += rule_.term(x); });
         rule_.result(sum, Vec<T>::load(count + i, some)).store(output + row * width + i, some);
       });
     }

@@ -91,14 +91,19 @@ NNZOO_INLINE VecPair<T> zip(Vec<T> a, Vec<T> b) {
 // How many of `count` pairs' values the first of two vectors holds.
 NNZOO_INLINE int low_lanes(int count, int width) { return 2 * count < width ? 2 * count : width; }
 
+// The first and the second values of `count` pairs.
+template <class T, class S>
+NNZOO_INLINE VecPair<T> load_pairs(const S* from, int count) {
+  constexpr int width = Vec<T>::width;
+  const int low = low_lanes(count, width), high = 2 * count - low;
+  return unzip(Vec<T>::load(from, low), high > 0 ? Vec<T>::load(from + width, high) : Vec<T>::zero());
+}
+
 // even[i] = from[2 * i], odd[i] = from[2 * i + 1]
 template <class T, class S>
 NNZOO_INLINE void unzip(const S* from, std::int64_t pairs, T* even, T* odd) {
-  constexpr int width = Vec<T>::width;
   for_each_vector<T>(pairs, [&](std::int64_t i, int count) {
-    const int low = low_lanes(count, width), high = 2 * count - low;
-    const Vec<T> second = high > 0 ? Vec<T>::load(from + 2 * i + width, high) : Vec<T>::zero();
-    const VecPair<T> both = unzip(Vec<T>::load(from + 2 * i, low), second);
+    const VecPair<T> both = load_pairs<T>(from + 2 * i, count);
     both.first.store(even + i, count);
     both.second.store(odd + i, count);
   });

@@ -19,10 +19,10 @@ POOLS = [pytest.param(adaptive_avg_pool, stock_mean, id="avg"), pytest.param(ada
 
 
 def random_call(choice: random.Random, generator: torch.Generator) -> Call:
-    """Any dimensions and layout, more windows than elements too; whole numbers, so that values tie."""
+    """Any dimensions and layout, more windows than elements too, and one of all; whole numbers, so that values tie."""
     n = choice.choice((1, 2, 2, 3))
-    size = [choice.choice((1, 2, 7, 19 if n < 3 else 5, 37 if n < 3 else 6)) for _ in range(n)]
-    count = [choice.choice((1, 2, 3, 7, length, None)) for length in size]
+    size = [choice.choice((1, 2, 7, 19 if n < 3 else 5, 37 if n < 3 else 6, 517 if n < 2 else 8)) for _ in range(n)]
+    count = [1] * n if choice.random() < 0.3 else [choice.choice((1, 2, 3, 7, length, None)) for length in size]
     shape = choice.choice((1, 2)), choice.choice((1, 3, 17, 70)), *size
     input = torch.randint(-3, 4, shape, generator=generator).double()
     if n > 1 and choice.random() < 0.5:
@@ -57,17 +57,18 @@ def test_random_geometry(name, pool, stock, isa, poisoned_memory):
 @needs_kernels
 @pytest.mark.parametrize("values", [math.nan, -math.inf, math.inf])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_places_of_special_values(values, layout):
+@pytest.mark.parametrize("size", [(4, 5), 1], ids=str)
+def test_places_of_special_values(values, layout, size):
     generator = torch.Generator().manual_seed(0)
     input = torch.randint(-2, 3, (2, 3, 15, 37), generator=generator).float()
     input[torch.rand(input.shape, generator=generator) < 0.3] = values
     input = input.contiguous(memory_format=layout)
-    expected = stock_max(input, (4, 5), return_indices=True)
+    expected = stock_max(input, size, return_indices=True)
     for backend in ("cpu", "reference"):
-        found = adaptive_max_pool(input, (4, 5), return_indices=True, backend=backend)
+        found = adaptive_max_pool(input, size, return_indices=True, backend=backend)
         assert torch.equal(found[0].nan_to_num(99), expected[0].nan_to_num(99))
         assert torch.equal(found[1], expected[1])
-        assert torch.equal(adaptive_max_pool(input, (4, 5), backend=backend).nan_to_num(99), found[0].nan_to_num(99))
+        assert torch.equal(adaptive_max_pool(input, size, backend=backend).nan_to_num(99), found[0].nan_to_num(99))
 
 
 @needs_kernels

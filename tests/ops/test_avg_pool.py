@@ -16,10 +16,12 @@ from nnzoo_fast.spec import Call, Error, run_with_gradients
 def random_call(choice: random.Random) -> Call:
     n = choice.choice((1, 2, 2, 3))
     kernel = [choice.choice((1, 2, 3, 4)) for _ in range(n)]
+    if side_by_side := choice.random() < 0.3:
+        kernel[-1] = 2
     size = [k + choice.choice((0, 1, 6, 18 if n < 3 else 4)) for k in kernel]
     options = {
-        "stride": tuple(choice.choice((1, 2, 3, 5)) for _ in range(n)),
-        "padding": tuple(choice.randint(0, k // 2) for k in kernel),
+        "stride": tuple(k if side_by_side else choice.choice((1, 2, 3, 5)) for k in kernel),
+        "padding": tuple(0 if side_by_side else choice.randint(0, k // 2) for k in kernel),
         "ceil_mode": choice.random() < 0.5,
         "count_include_pad": choice.random() < 0.5,
         "divisor_override": choice.choice((None, None, 7)),

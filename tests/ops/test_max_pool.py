@@ -22,10 +22,12 @@ def random_call(choice: random.Random, generator: torch.Generator) -> Call:
     n = choice.choice((1, 2, 2, 3))
     kernel = [choice.choice((1, 2, 3, 4)) for _ in range(n)]
     dilation = [choice.choice((1, 1, 2)) for _ in range(n)]
+    if side_by_side := choice.random() < 0.3:
+        kernel[-1], dilation = 2, [1] * n
     size = [(k - 1) * d + choice.choice((1, 2, 7, 19 if n < 3 else 4)) for k, d in zip(kernel, dilation, strict=True)]
     options = {
-        "stride": tuple(choice.choice((1, 2, 3, 5)) for _ in range(n)),
-        "padding": tuple(choice.randint(0, k // 2) for k in kernel),
+        "stride": tuple(k if side_by_side else choice.choice((1, 2, 3, 5)) for k in kernel),
+        "padding": tuple(0 if side_by_side else choice.randint(0, k // 2) for k in kernel),
         "dilation": tuple(dilation),
         "ceil_mode": choice.random() < 0.5,
         "return_indices": choice.random() < 0.5,
@@ -58,12 +60,13 @@ def test_random_geometry(name, isa, poisoned_memory):
 
 @needs_kernels
 @pytest.mark.parametrize("values", [math.nan, -math.inf, math.inf])
-def test_places_of_special_values(values):
+@pytest.mark.parametrize("windows", [(3, 2, 1), (2, 2)], ids=str)
+def test_places_of_special_values(values, windows):
     input = torch.randint(-2, 3, (2, 3, 15, 37)).float()
     input[torch.rand(input.shape) < 0.3] = values
-    expected = stock(input, 3, 2, 1, return_indices=True)
+    expected = stock(input, *windows, return_indices=True)
     for backend in ("cpu", "reference"):
-        found = max_pool(input, 3, 2, 1, return_indices=True, backend=backend)
+        found = max_pool(input, *windows, return_indices=True, backend=backend)
         assert torch.equal(found[0].nan_to_num(99), expected[0].nan_to_num(99))
         assert torch.equal(found[1], expected[1])
 

@@ -28,7 +28,13 @@ class AdaptiveMax {
       : windows_(args.windows),
         input_(static_cast<const S*>(args.input)),
         output_(static_cast<S*>(args.output)),
-        indices_(args.indices) {}
+        indices_(args.indices) {
+    const std::int64_t elements = volume(windows_.input);
+    if (windows_.channels_last || !is_global(windows_) || elements < 4 * line) return;
+    const std::int64_t lines[3] = {1, elements / line, line};
+    for (int i = 0; i < 3; ++i) windows_.input[i] = lines[i];
+    rest_ = elements % line;
+  }
 
   void run() const {
     if (windows_.channels_last) {
@@ -50,29 +56,51 @@ class AdaptiveMax {
     T* const number = best + width;
     RowPlace place(windows_.output, begin);
     for (std::int64_t row = begin; row < end; ++row, place.next()) {
-      const S* const plane = input_ + place.image * volume(windows_.input);
+      const S* const plane = input_ + place.image * (volume(windows_.input) + rest_);
       const Box box(windows_, place.d, place.h, 0);
       best_of_columns(plane, box, best, number);
       for (std::int64_t o = 0; o < windows_.output[2]; ++o) {
         const std::int64_t column = best_column(elements_of_window(windows_, 2, o), best, number);
         const std::int64_t at = row * windows_.output[2] + o;
-        output_[at] = from_float<S>(best[column]);
-        if (places) indices_[at] = flat_row(box, static_cast<std::int64_t>(number[column])) * width + column;
+        T value = best[column];
+        std::int64_t index = places ? flat_row(box, static_cast<std::int64_t>(number[column])) * width + column : 0;
+        for (std::int64_t i = volume(windows_.input), end = i + rest_; i < end; ++i) {
+          const T x = to_float(plane[i]);
+          if (!(x > value || x != x)) continue;
+          value = x;
+          index = i;
+        }
+        output_[at] = from_float<S>(value);
+        if (places) indices_[at] = index;
       }
     }
   }
 
   void best_of_columns(const S* plane, const Box& box, T* best, T* number) const {
-    for_each_vector<T>(windows_.input[2], [&](std::int64_t i, int some) {
-      Best<T, places> found = Best<T, places>::none();
-      T shown = T(0);
-      for_each_row(box, [&](std::int64_t d, std::int64_t h) {
-        found.show(load_lanes<T>(plane + flat_position(windows_.input, d, h, i), some), shown);
-        shown += T(1);
-      });
-      found.value.store(best + i, some);
-      if (places) found.at.store(number + i, some);
+    std::int64_t i = 0;
+    for (; i + line <= windows_.input[2]; i += line)
+      best_of_columns(plane + i, box, Vectors<4>(), Vec<T>::width, best + i, number + i);
+    for_each_vector<T>(windows_.input[2] - i, [&](std::int64_t more, int lanes) {
+      best_of_columns(plane + i + more, box, Vectors<1>(), lanes, best + i + more, number + i + more);
     });
+  }
+
+  // Vectors side by side, since each waits for itself.
+  template <int vectors>
+  NNZOO_INLINE void best_of_columns(const S* plane, const Box& box, Vectors<vectors>, int lanes, T* best,
+                                    T* number) const {
+    Best<T, places> found[vectors];
+    for (auto& one : found) one = Best<T, places>::none();
+    T shown = T(0);
+    for_each_row(box, [&](std::int64_t d, std::int64_t h) {
+      const S* const row = plane + flat_position(windows_.input, d, h, 0);
+      for (int v = 0; v < vectors; ++v) found[v].show(load_lanes<T>(row + v * Vec<T>::width, lanes), shown);
+      shown += T(1);
+    });
+    for (int v = 0; v < vectors; ++v) {
+      found[v].value.store(best + v * Vec<T>::width, lanes);
+      if (places) found[v].at.store(number + v * Vec<T>::width, lanes);
+    }
   }
 
   // Where the best of neighbouring columns is, equal ones in the order of rows.
@@ -124,7 +152,11 @@ class AdaptiveMax {
     }
   }
 
-  const AdaptiveWindows& windows_;
+  // Planes of which one window takes all are read as lines of this many elements, `rest_` more behind the last.
+  static constexpr std::int64_t line = 4 * Vec<T>::width;
+
+  AdaptiveWindows windows_;
+  std::int64_t rest_ = 0;
   const S* const input_;
   S* const output_;
   std::int64_t* const indices_;

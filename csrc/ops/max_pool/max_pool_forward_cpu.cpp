@@ -1,4 +1,5 @@
 #include "common/vmath.h"
+#include "common/window_pairs.h"
 #include "common/window_rows.h"
 #include "ops/max_pool/max_pool.h"
 
@@ -18,6 +19,12 @@ struct Taps {
     from[count] = address;
     number[count++] = static_cast<T>(k);
   }
+
+  // Calls tap(x, number) for lanes i to i + some of each.
+  template <class Tap>
+  NNZOO_INLINE void for_each(std::int64_t i, int some, const Tap& tap) const {
+    for (std::int64_t t = 0; t < count; ++t) tap(Vec<T>::load(from[t] + i, some), number[t]);
+  }
 };
 
 // What is better, and what is worse than all.
@@ -33,39 +40,35 @@ struct Order {
 
 // The chosen value and, if `chosen` isn't null, the tap of `lanes` windows. The first tap inside is `first` plus, where
 // it isn't null, `more_first`: it is chosen where no value is better than the worst.
-template <bool minimum, bool places, class S, class From, class T>
-NNZOO_INLINE void choose(const Taps<From, T>& taps, T first, const T* more_first, std::int64_t lanes, S* output,
-                         T* chosen) {
+template <bool minimum, bool places, class S, class AnyTaps, class T>
+NNZOO_INLINE void choose(const AnyTaps& taps, T first, const T* more_first, std::int64_t lanes, S* output, T* chosen) {
   using By = Order<T, minimum>;
   for_each_vector<T>(lanes, [&](std::int64_t i, int count) {
     Vec<T> start = Vec<T>::set(first);
     if (places && more_first) start += Vec<T>::load(more_first + i, count);
     Vec<T> best = By::worst(), at = start, sum = Vec<T>::zero();
-    for (std::int64_t t = 0; t < taps.count; ++t) {
-      const Vec<T> x = Vec<T>::load(taps.from[t] + i, count);
-      if (places) at = select(By::better(x, best), Vec<T>::set(taps.number[t]), at);
+    taps.for_each(i, count, [&](Vec<T> x, T number) {
+      if (places) at = select(By::better(x, best), Vec<T>::set(number), at);
       best = By::best(x, best);
       sum += x;
-    }
+    });
     // Of a NaN, min and max return the other value; the sum tells whether there was one, or infinities of both signs.
     if (__builtin_expect(any(is_nan(sum)), 0)) {
       best = By::worst();
       at = start;
-      for (std::int64_t t = 0; t < taps.count; ++t) {
-        const Vec<T> x = Vec<T>::load(taps.from[t] + i, count);
+      taps.for_each(i, count, [&](Vec<T> x, T number) {
         const Mask<T> better = By::better(x, best) | is_nan(x);
-        if (places) at = select(better, Vec<T>::set(taps.number[t]), at);
+        if (places) at = select(better, Vec<T>::set(number), at);
         best = select(better, x, best);
-      }
+      });
     }
     best.store(output + i, count);
     if (places) at.store(chosen + i, count);
   });
 }
 
-template <class S, class From, class T>
-void choose(const Taps<From, T>& taps, T first, const T* more_first, bool minimum, std::int64_t lanes, S* output,
-            T* chosen) {
+template <class S, class AnyTaps, class T>
+void choose(const AnyTaps& taps, T first, const T* more_first, bool minimum, std::int64_t lanes, S* output, T* chosen) {
   if (minimum) {
     chosen ? choose<true, true>(taps, first, more_first, lanes, output, chosen)
            : choose<true, false>(taps, first, more_first, lanes, output, chosen);
@@ -119,7 +122,10 @@ class MaxPooling {
     const std::int64_t work = 1 + lanes * volume(windows_.kernel);
     parallel_for(
         rows, args_.threads,
-        [&](std::int64_t begin, std::int64_t end) { args_.channels_last ? channels(begin, end) : planes(begin, end); },
+        [&](std::int64_t begin, std::int64_t end) {
+          if (args_.channels_last) return channels(begin, end);
+          are_pairs(windows_) ? pairs(begin, end) : planes(begin, end);
+        },
         1 + least_work / work);
   }
 
@@ -152,6 +158,22 @@ class MaxPooling {
       const T before_first = static_cast<T>(flat_position(windows_.kernel, depths.begin, heights.begin, 0));
       choose(taps, before_first, first, args_.minimum, width, static_cast<S*>(args_.output) + row * width, chosen);
       if (chosen) record(args_, chosen, width, row * width, window_start(d, h, 0), windows_.stride[2], distance);
+    }
+  }
+
+  // As planes.
+  void pairs(std::int64_t begin, std::int64_t end) const {
+    Scratch scratch;
+    PairRows<S> rows(static_cast<const S*>(args_.input), windows_, scratch);
+    const std::int64_t width = windows_.output[2], *distance = tap_distances(windows_, scratch);
+    T* const chosen = has_places() ? scratch.take<T>(width) : nullptr;
+    RowPlace place(windows_.output, begin);
+    for (std::int64_t row = begin; row < end; ++row, place.next()) {
+      rows.move_to(place);
+      choose(rows, rows.first(), static_cast<const T*>(nullptr), args_.minimum, width,
+             static_cast<S*>(args_.output) + row * width, chosen);
+      if (!chosen) continue;
+      record(args_, chosen, width, row * width, window_start(place.d, place.h, 0), windows_.stride[2], distance);
     }
   }
 
