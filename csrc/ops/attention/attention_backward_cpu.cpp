@@ -9,13 +9,13 @@ namespace NNZOO_ISA {
 
 // c [rows, columns] += left @ right, in strips of up to Tile<T>::vectors vectors of nearly equal width.
 template <class T>
-void add_rows(std::int64_t rows, std::int64_t columns, std::int64_t depth, const Left<T>& left, const T* right,
+void add_rows(std::int64_t rows, std::int64_t columns, const QuerySteps<T>& steps, const Left<T>& left, const T* right,
               std::int64_t right_stride, T* c) {
   const std::int64_t strip = equal_part(columns, Tile<T>::columns, Vec<T>::width);
   for (std::int64_t j = 0; j < columns; j += strip) {
     const std::int64_t here = columns - j < strip ? columns - j : strip;
     dispatch_lanes<T>(here, [&](auto lanes) {
-      product_add_rows<T, decltype(lanes)::vectors>(rows, here, depth, left, right + j, right_stride, c + j, columns);
+      product_add_rows<T, decltype(lanes)::vectors>(rows, here, steps, left, right + j, right_stride, c + j, columns);
     });
   }
 }
@@ -70,18 +70,20 @@ void backward_tile(const AttentionBackward& args, const Head<S>& head, const Que
       add_to_mask<T, W>(tile.grads, n, count, static_cast<T>(1 / in.scale), mask_stride[2], mask_stride[3],
                         grad_mask + begin * mask_stride[3], turned);
     }
+    const std::int64_t level = tile.level(begin);
     if (grad_value) {
-      add_rows<T>(n, in.value_dim, count, Left<T>{tile.weights, W, 1}, grads, grad_stride,
+      add_rows<T>(n, in.value_dim, QuerySteps<T>{{count, level}}, Left<T>{tile.weights, W, 1}, grads, grad_stride,
                   grad_value + begin * in.value_dim);
     }
     if (grad_key) {
       // tile.grads holds scale * dS already.
-      add_rows<T>(n, size, count, Left<T>{tile.grads, W, 1}, query_rows, query_stride, grad_key + begin * size);
+      add_rows<T>(n, size, QuerySteps<T>{{count, level}}, Left<T>{tile.grads, W, 1}, query_rows, query_stride,
+                  grad_key + begin * size);
     }
     if (args.grad_query) {
       std::int64_t stride;
       const T* const rows = tile.keys(begin, n, &stride);
-      product_add<T, vectors>(size, n, Left<T>{rows, 1, stride}, tile.grads, one, grad_query);
+      product_add<T, vectors>(size, KeySteps<T>{{n, level}}, Left<T>{rows, 1, stride}, tile.grads, one, grad_query);
     }
   }
   if (args.grad_query) store_transposed<W>(grad_query, count, size, static_cast<S*>(args.grad_query) + row * size);

@@ -31,10 +31,45 @@ struct Left {
   std::int64_t row_stride, step_stride;
 };
 
+// Which of a block's products are wanted. Under a causal mask query lane q sees the block's keys 0..level + q, so
+// beyond the diagonal whole vectors of lanes see nothing: their products are left out. `end(row, j)` is where vector j
+// leaves the sum for the tile that begins with `row`; it never falls with j.
+template <class T>
+struct Stairs {
+  static constexpr int width = Vec<T>::width;
+  std::int64_t depth, level;
+};
+
+// Rows are keys, steps are features.
+template <class T>
+struct KeyRows : Stairs<T> {
+  std::int64_t begin(std::int64_t) const { return 0; }
+  std::int64_t end(std::int64_t row, int j) const {
+    return row - this->level < (j + 1) * this->width ? this->depth : 0;
+  }
+};
+
+// Steps are keys.
+template <class T>
+struct KeySteps : Stairs<T> {
+  std::int64_t begin(std::int64_t) const { return 0; }
+  std::int64_t end(std::int64_t, int j) const {
+    const std::int64_t end = this->level + (j + 1) * this->width;
+    return end < this->depth ? end : this->depth;
+  }
+};
+
+// Rows are keys, steps are query lanes.
+template <class T>
+struct QuerySteps : Stairs<T> {
+  std::int64_t begin(std::int64_t row) const { return row > this->level ? row - this->level : 0; }
+  std::int64_t end(std::int64_t, int) const { return this->depth; }
+};
+
 // finish(row, count, sum) for each tile of `rows`: sum[i][j] holds row `row + i` < `row + count` and vector j of
 // left @ right, where row k of `right` starts at right + k * right_stride. Rows beyond `count` repeat the last one.
-template <class T, int vectors, class Finish>
-NNZOO_INLINE void block_product(std::int64_t rows, std::int64_t depth, const Left<T>& left, const T* right,
+template <class T, int vectors, class Steps, class Finish>
+NNZOO_INLINE void block_product(std::int64_t rows, const Steps& steps, const Left<T>& left, const T* right,
                                 std::int64_t right_stride, const Finish& finish) {
   constexpr int R = Tile<T>::rows, width = Vec<T>::width;
   for (std::int64_t row = 0; row < rows; row += R) {
@@ -48,16 +83,21 @@ NNZOO_INLINE void block_product(std::int64_t rows, std::int64_t depth, const Lef
 #pragma GCC unroll 4
       for (int j = 0; j < vectors; ++j) sum[i][j] = Vec<T>::zero();
     }
-    const T* b = right;
-    for (std::int64_t k = 0, step = 0; k < depth; ++k, step += left.step_stride, b += right_stride) {
-      Vec<T> lanes[vectors];
+    std::int64_t k = steps.begin(row), step = k * left.step_stride;
+    const T* b = right + k * right_stride;
 #pragma GCC unroll 4
-      for (int j = 0; j < vectors; ++j) lanes[j] = Vec<T>::load(b + j * width);
+    for (int first = 0; first < vectors; ++first) {
+      const std::int64_t end = steps.end(row, first);
+      for (; k < end; ++k, step += left.step_stride, b += right_stride) {
+        Vec<T> lanes[vectors];
+#pragma GCC unroll 4
+        for (int j = first; j < vectors; ++j) lanes[j] = Vec<T>::load(b + j * width);
 #pragma GCC unroll 8
-      for (int i = 0; i < R; ++i) {
-        const Vec<T> x = Vec<T>::set(line[i][step]);
+        for (int i = 0; i < R; ++i) {
+          const Vec<T> x = Vec<T>::set(line[i][step]);
 #pragma GCC unroll 4
-        for (int j = 0; j < vectors; ++j) sum[i][j] = fma(x, lanes[j], sum[i][j]);
+          for (int j = first; j < vectors; ++j) sum[i][j] = fma(x, lanes[j], sum[i][j]);
+        }
       }
     }
     finish(row, count, sum);
@@ -67,10 +107,10 @@ NNZOO_INLINE void block_product(std::int64_t rows, std::int64_t depth, const Lef
 // c[row][lane] = left @ right, `c` having room for whole tiles: round_up(rows, Tile<T>::rows) rows of `vectors`
 // vectors.
 template <class T, int vectors>
-__attribute__((noinline)) void product(std::int64_t rows, std::int64_t depth, const Left<T>& left, const T* right,
+__attribute__((noinline)) void product(std::int64_t rows, const KeyRows<T>& steps, const Left<T>& left, const T* right,
                                        T* c) {
   constexpr int R = Tile<T>::rows, width = Vec<T>::width, W = vectors * width;
-  block_product<T, vectors>(rows, depth, left, right, W, [=](std::int64_t row, int, Vec<T>(&sum)[R][vectors]) {
+  block_product<T, vectors>(rows, steps, left, right, W, [=](std::int64_t row, int, Vec<T>(&sum)[R][vectors]) {
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 4
@@ -81,10 +121,10 @@ __attribute__((noinline)) void product(std::int64_t rows, std::int64_t depth, co
 
 // c[row][lane] = c[row][lane] * factor[lane] + left @ right, with room for whole tiles as above.
 template <class T, int vectors>
-__attribute__((noinline)) void product_add(std::int64_t rows, std::int64_t depth, const Left<T>& left, const T* right,
-                                           const Vec<T> (&factor)[vectors], T* c) {
+__attribute__((noinline)) void product_add(std::int64_t rows, const KeySteps<T>& steps, const Left<T>& left,
+                                           const T* right, const Vec<T> (&factor)[vectors], T* c) {
   constexpr int R = Tile<T>::rows, width = Vec<T>::width, W = vectors * width;
-  block_product<T, vectors>(rows, depth, left, right, W, [&](std::int64_t row, int, Vec<T>(&sum)[R][vectors]) {
+  block_product<T, vectors>(rows, steps, left, right, W, [&](std::int64_t row, int, Vec<T>(&sum)[R][vectors]) {
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 4
@@ -98,11 +138,11 @@ __attribute__((noinline)) void product_add(std::int64_t rows, std::int64_t depth
 
 // The first `columns` lanes of c[row] += left @ right, for rows of any stride that end with their last column.
 template <class T, int vectors>
-__attribute__((noinline)) void product_add_rows(std::int64_t rows, std::int64_t columns, std::int64_t depth,
+__attribute__((noinline)) void product_add_rows(std::int64_t rows, std::int64_t columns, const QuerySteps<T>& steps,
                                                 const Left<T>& left, const T* right, std::int64_t right_stride, T* c,
                                                 std::int64_t c_stride) {
   constexpr int R = Tile<T>::rows, width = Vec<T>::width;
-  block_product<T, vectors>(rows, depth, left, right, right_stride, [=](std::int64_t row, int count, auto& sum) {
+  block_product<T, vectors>(rows, steps, left, right, right_stride, [=](std::int64_t row, int count, auto& sum) {
     const bool whole = count == R && columns == vectors * width;
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {

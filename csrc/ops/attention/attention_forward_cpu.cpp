@@ -84,7 +84,8 @@ void forward_tile(const AttentionForward& args, const Head<S>& head, const Query
     std::int64_t stride;
     const S* const value = head.value + begin * in.value_stride[2];
     const T* const values = rows_in_place<T>(value, in.value_stride[2], n, value_dim, staged, &stride);
-    product_add<T, vectors>(value_dim, n, Left<T>{values, 1, stride}, scores, softmax.factor, sums);
+    product_add<T, vectors>(value_dim, KeySteps<T>{{n, score_tile.level(begin)}}, Left<T>{values, 1, stride}, scores,
+                            softmax.factor, sums);
   }
 
   alignas(64) T statistics[2][W];

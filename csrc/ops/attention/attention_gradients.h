@@ -96,6 +96,7 @@ class GradientTile {
     return true;
   }
 
+  std::int64_t level(std::int64_t begin) const { return scores_.level(begin); }
   const T* keys(std::int64_t begin, std::int64_t n, std::int64_t* stride) { return scores_.keys(begin, n, stride); }
 
  private:
@@ -112,7 +113,7 @@ class GradientTile {
     std::int64_t stride;
     const S* const value = head_.value + begin * in_.value_stride[2];
     const T* const values = rows_in_place<T>(value, in_.value_stride[2], n, in_.value_dim, staged_, &stride);
-    product<T, vectors>(n, in_.value_dim, Left<T>{values, stride, 1}, panel_, grads);
+    product<T, vectors>(n, KeyRows<T>{{in_.value_dim, level(begin)}}, Left<T>{values, stride, 1}, panel_, grads);
     if (factors_) {
       scores_.dropout_factors(begin, n, factors_);
       for (std::int64_t i = 0; i < n * W; i += width) {

@@ -112,7 +112,7 @@ class ScoreTile {
     if (in_.mask_kind != MaskKind::none && !load_bias(begin, n)) return false;
     std::int64_t stride;
     const T* keys = this->keys(begin, n, &stride);
-    product<T, vectors>(n, in_.head_dim, Left<T>{keys, stride, 1}, panel_, scores);
+    product<T, vectors>(n, KeyRows<T>{{in_.head_dim, level(begin)}}, Left<T>{keys, stride, 1}, panel_, scores);
     if (in_.mask_kind != MaskKind::none) {
       for (std::int64_t i = 0; i < n * W; i += width) {
         (Vec<T>::load(scores + i) + Vec<T>::load(bias_ + i)).store(scores + i);
@@ -123,6 +123,9 @@ class ScoreTile {
     if (begin < tile_.diagonal + count_ - 1 - in_.before) hide_earlier_keys(begin, n, scores);
     return true;
   }
+
+  // Query lane q sees no key behind begin + level + q.
+  std::int64_t level(std::int64_t begin) const { return tile_.diagonal + in_.after - begin; }
 
   // Keys [begin, begin + n) as rows of the compute type.
   const T* keys(std::int64_t begin, std::int64_t n, std::int64_t* stride) {
