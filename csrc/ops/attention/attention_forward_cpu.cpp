@@ -115,12 +115,17 @@ void attention_forward(const AttentionForward& args) {
     if (few_queries(args)) return forward_few_queries<S>(args);
     Scratch scratch;
     const QueryTiles tiles(in, Tile<T>::columns, scratch);
+    const int threads = useful_threads(in);
+    // A head's keys and values are fetched by one core alone where there are heads enough to share out as a whole.
+    const std::int64_t pairs = in.batch * in.heads, together = pairs < 16 * threads ? 1 : tiles.count();
     // With a causal mask the last tiles see the most keys: they go first, so that the threads end together.
-    parallel_for_dynamic(in.batch * in.heads * tiles.count(), useful_threads(in), [&](std::int64_t task) {
-      const std::int64_t pair = task / tiles.count();
-      const QueryTile tile = tiles[tiles.count() - 1 - task % tiles.count()];
-      const Head<S> head(in, pair / in.heads, pair % in.heads);
-      dispatch_lanes<T>(tile.count, [&](auto lanes) { forward_tile<S, decltype(lanes)::vectors>(args, head, tile); });
+    parallel_for_dynamic(pairs * tiles.count() / together, threads, [&](std::int64_t task) {
+      for (std::int64_t item = task * together; item < (task + 1) * together; ++item) {
+        const std::int64_t pair = item / tiles.count();
+        const QueryTile tile = tiles[tiles.count() - 1 - item % tiles.count()];
+        const Head<S> head(in, pair / in.heads, pair % in.heads);
+        dispatch_lanes<T>(tile.count, [&](auto lanes) { forward_tile<S, decltype(lanes)::vectors>(args, head, tile); });
+      }
     });
   });
 }
