@@ -75,6 +75,25 @@ def test_outputs_that_stream_past_the_caches(dtype, isa):
 
 
 @needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("function", ["elu", "hardswish"])
+def test_zeros_keep_their_sign_and_nan_passes(function, dtype, isa):
+    """A gradient is NaN where the input is: stock torch's depends on how many elements are left for its last vector."""
+    values = torch.tensor([0.0, -0.0, torch.nan, torch.inf, -torch.inf, 3.0, -3.0, -1.0], dtype=dtype)
+    for name in _extension._C.isas():
+        isa(name)
+        for gradient in (1.0, -0.0, torch.inf, torch.nan):
+            x = values.repeat(5).requires_grad_()
+            ours, stock = ops.activation(x, function, backend="cpu"), FUNCTIONS[function].stock(x)
+            grads = [torch.autograd.grad(y, x, torch.full_like(y, gradient))[0] for y in (ours, stock)]
+            assert grads[0][x.isnan()].isnan().all()
+            for found, expected in ((ours, stock), [grad[~x.isnan()] for grad in grads]):
+                torch.testing.assert_close(found, expected, equal_nan=True)
+                zero = expected == 0
+                assert torch.equal(found[zero].signbit(), expected[zero].signbit())
+
+
+@needs_kernels
 def test_gradients_where_results_saturate():
     """relu passes no gradient to 0 and -0, and an infinite one only where it passes any."""
     x = torch.tensor([-1.0, -0.0, 0.0, 2.0, torch.nan], requires_grad=True)

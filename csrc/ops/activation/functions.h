@@ -86,11 +86,11 @@ struct Elu {
   double alpha;
   template <class T>
   NNZOO_INLINE Vec<T> value(Vec<T> x) const {
-    return select(x > Vec<T>::zero(), x, constant<T>(alpha) * expm1_of_negative(x));
+    return select(x < Vec<T>::zero(), constant<T>(alpha) * expm1_of_negative(x), x);  // -0 and NaN pass
   }
   template <class T>
   NNZOO_INLINE Vec<T> gradient(Vec<T> g, Vec<T> x) const {
-    return select(x <= Vec<T>::zero(), g * constant<T>(alpha) * exp(x), g);
+    return select(x > Vec<T>::zero(), g, g * constant<T>(alpha) * exp(x));  // NaN where x is
   }
 };
 
@@ -103,7 +103,7 @@ struct Hardswish {
   template <class T>
   NNZOO_INLINE Vec<T> gradient(Vec<T> g, Vec<T> x) const {
     const Vec<T> between = g * fma(x, constant<T>(1.0 / 3), constant<T>(0.5));
-    const Vec<T> risen = select(x < constant<T>(3), between, g);
+    const Vec<T> risen = select(x >= constant<T>(3), g, between);  // NaN where x is
     return select(x <= constant<T>(-3), Vec<T>::zero(), risen);
   }
 };
