@@ -78,12 +78,14 @@ void depthwise_grad_weight(const ConvBackward& args) {
     T* const sums = scratch.take<T>(multiplier * taps);
     std::int64_t* const offset = scratch.take<std::int64_t>(taps);
     tap_offsets(s, input_shape, 1, 0, offset);
+    zero_row(x, input_shape.size());
+    zero_row(g, grad_shape.size());
     for (std::int64_t channel = begin; channel < end; ++channel) {
       for (std::int64_t k = 0; k < multiplier * taps; ++k) sums[k] = T(0);
       for (std::int64_t image = 0; image < s.batch; ++image) {
-        fill_planes(input, image, channel, 1, input_shape, x, 0);
+        fill_planes(input, image, channel, 1, input_shape, x, 0, false);
         for (std::int64_t m = 0; m < multiplier; ++m) {
-          fill_planes(grad, image, channel * multiplier + m, 1, grad_shape, g, 0);
+          fill_planes(grad, image, channel * multiplier + m, 1, grad_shape, g, 0, false);
           for (std::int64_t k = 0; k < taps; ++k) {
             const T* const shifted = x + offset[k];
             Vec<T> sum[2] = {Vec<T>::zero(), Vec<T>::zero()};

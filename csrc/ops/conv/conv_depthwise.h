@@ -16,28 +16,43 @@ inline std::int64_t span_of(const PixelGrid& grid, std::int64_t row_pitch, std::
   return grid.count() ? (grid.depth - 1) * depth_pitch + (grid.height - 1) * row_pitch + grid.width : 0;
 }
 
-// Vectors that the loops below take at a time; planes and sums need this much room behind their end.
-constexpr int correlate_vectors = 4;
+// Sums that a block of the loops below keeps in registers: enough to hide the latency of a fused multiply-add.
+constexpr int correlate_vectors = 8;
+// Whole vectors are read and written: planes and sums need this much room behind their end.
 template <class T>
-constexpr std::int64_t correlate_slack = correlate_vectors * Vec<T>::width;
+constexpr std::int64_t correlate_slack = Vec<T>::width;
 
-// sums[v] = sum over k of weight[k] * plane[offset[k] + v] for v < length.
+// sums[v] = sum over k of weight[k] * plane[offset[k] + v] for v in `count` <= n vectors.
+template <int n, class T>
+NNZOO_INLINE void correlate_block(int count, const T* plane, const std::int64_t* offset, const T* weight,
+                                  std::int64_t taps, T* sums) {
+  constexpr int width = Vec<T>::width;
+  if (count < n) {
+    if constexpr (n > 1) correlate_block<n - 1>(count, plane, offset, weight, taps, sums);
+    return;
+  }
+  Vec<T> sum[n];
+#pragma GCC unroll 8
+  for (int j = 0; j < n; ++j) sum[j] = Vec<T>::zero();
+  for (std::int64_t k = 0; k < taps; ++k) {
+    const Vec<T> w = Vec<T>::set(weight[k]);
+    const T* const source = plane + offset[k];
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) sum[j] = fma(w, Vec<T>::load(source + j * width), sum[j]);
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < n; ++j) sum[j].store(sums + j * width);
+}
+
+// sums[v] = sum over k of weight[k] * plane[offset[k] + v] for v < length, in blocks of about the same size.
 template <class T>
 void correlate(const T* plane, const std::int64_t* offset, const T* weight, std::int64_t taps, std::int64_t length,
                T* sums) {
-  constexpr int width = Vec<T>::width, n = correlate_vectors;
-  for (std::int64_t v = 0; v < length; v += n * width) {
-    Vec<T> sum[n];
-#pragma GCC unroll 4
-    for (int j = 0; j < n; ++j) sum[j] = Vec<T>::zero();
-    for (std::int64_t k = 0; k < taps; ++k) {
-      const Vec<T> w = Vec<T>::set(weight[k]);
-      const T* const source = plane + offset[k] + v;
-#pragma GCC unroll 4
-      for (int j = 0; j < n; ++j) sum[j] = fma(w, Vec<T>::load(source + j * width), sum[j]);
-    }
-#pragma GCC unroll 4
-    for (int j = 0; j < n; ++j) sum[j].store(sums + v + j * width);
+  constexpr int width = Vec<T>::width;
+  const std::int64_t vectors = ceil_div(length, width), each = equal_part(vectors, correlate_vectors, 1);
+  for (std::int64_t v = 0; v < vectors; v += each) {
+    const int count = static_cast<int>(vectors - v < each ? vectors - v : each);
+    correlate_block<correlate_vectors>(count, plane + v * width, offset, weight, taps, sums + v * width);
   }
 }
 
@@ -85,9 +100,10 @@ void depthwise_forward(const ConvForward& args) {
     T* const sums = scratch.take<T>(length + correlate_slack<T>);
     T* const weight = scratch.take<T>(taps);
     tap_offsets(s, shape, 1, 0, offset);
+    zero_row(plane, shape.size());
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t image = i / s.in_channels, channel = i % s.in_channels;
-      fill_planes(input, image, channel, 1, shape, plane, 0);
+      fill_planes(input, image, channel, 1, shape, plane, 0, false);
       for (std::int64_t o = channel * multiplier; o < (channel + 1) * multiplier; ++o) {
         convert(static_cast<const S*>(args.weight) + o * taps, taps, weight);
         correlate(plane, offset, weight, taps, length, sums);

@@ -137,10 +137,11 @@ void depthwise_grad_input(const ConvGradInput& args) {
     T* const sums = scratch.take<T>(plane + correlate_slack<T>);
     std::int64_t* const offset = scratch.take<std::int64_t>(multiplier * all_taps);
     T* const weight = scratch.take<T>(multiplier * all_taps);
+    zero_row(planes, multiplier * plane);
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t image = i / s.in_channels, channel = i % s.in_channels;
       for (std::int64_t m = 0; m < multiplier; ++m) {
-        fill_planes(grad, image, channel * multiplier + m, 1, shape, planes + m * plane, plane);
+        fill_planes(grad, image, channel * multiplier + m, 1, shape, planes + m * plane, plane, false);
       }
       for_each_grad_class(s, shape, [&](const GradClass& c) {
         for (std::int64_t k = 0; k < multiplier * c.taps; ++k) {

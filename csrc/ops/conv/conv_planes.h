@@ -15,7 +15,9 @@
 namespace nnzoo {
 namespace NNZOO_ISA {
 
-NNZOO_INLINE std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+NNZOO_INLINE std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+  return b == 1 ? a : a >= 0 ? a / b : -((-a + b - 1) / b);  // a division takes longer than a row of a small image
+}
 
 // One dimension of a plane: position i of phase j holds source element i * step + residue(j) - padding, 0 outside.
 struct PlaneAxis {
@@ -23,7 +25,7 @@ struct PlaneAxis {
   std::int64_t size;    // positions of one phase
   std::int64_t step, padding, dilation, phases;
 
-  std::int64_t residue(std::int64_t phase) const { return phase * dilation % step; }
+  std::int64_t residue(std::int64_t phase) const { return phase == 0 ? 0 : phase * dilation % step; }
   bool is_source() const { return phases == 1 && step == 1 && padding == 0 && size == extent; }
 };
 
@@ -142,41 +144,53 @@ NNZOO_INLINE void zero_row(T* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = T(0);
 }
 
+// Fills one phase, whose position (0, 0, 0) holds source element `at`, of the planes of `channels` channels from `base`
+// on; they lie `plane` apart from `out` on. Without `borders` what lies outside the source keeps its zeros.
+template <class S, class T>
+void fill_phase(const ImageTensor<S>& source, const S* base, std::int64_t channels, const PlaneShape& shape,
+                const std::int64_t (&at)[3], T* out, std::int64_t plane, bool borders) {
+  const PlaneAxis &D = shape.axis[0], &H = shape.axis[1], &W = shape.axis[2];
+  // Positions [first, last) of a row lie inside the source.
+  std::int64_t first = -floor_div(at[2], W.step), last = floor_div(W.extent - 1 - at[2], W.step) + 1;
+  first = first < 0 ? 0 : first > W.size ? W.size : first;
+  last = last < first ? first : last > W.size ? W.size : last;
+  for (std::int64_t d = 0; d < D.size; ++d) {
+    const std::int64_t sd = d * D.step + at[0];
+    for (std::int64_t h = 0; h < H.size; ++h, out += W.size) {
+      const std::int64_t sh = h * H.step + at[1];
+      const bool inside = sd >= 0 && sd < D.extent && sh >= 0 && sh < H.extent && first < last;
+      const std::int64_t begin = inside ? first : W.size, end = inside ? last : W.size;
+      for (std::int64_t c = 0; borders && c < channels; ++c) {
+        zero_row(out + c * plane, begin);
+        zero_row(out + c * plane + end, W.size - end);
+      }
+      if (!inside) continue;
+      const S* const row =
+          base + sd * source.stride[2] + sh * source.stride[3] + (begin * W.step + at[2]) * source.stride[4];
+      const std::int64_t step = W.step * source.stride[4];
+      if (source.stride[1] == 1 && channels > 1) {
+        transpose_row(row, step, end - begin, channels, plane, out + begin);
+      } else {
+        for (std::int64_t c = 0; c < channels; ++c) {
+          copy_row(row + c * source.stride[1], step, end - begin, out + c * plane + begin);
+        }
+      }
+    }
+  }
+}
+
 // Fills the planes of channels [channel, channel + channels) of one image; they lie `plane` apart from `out` on.
+// Without `borders` what lies outside the source keeps its zeros, which are the same for every channel.
 template <class S, class T>
 void fill_planes(const ImageTensor<S>& source, std::int64_t image, std::int64_t channel, std::int64_t channels,
-                 const PlaneShape& shape, T* out, std::int64_t plane) {
+                 const PlaneShape& shape, T* out, std::int64_t plane, bool borders = true) {
   const PlaneAxis &D = shape.axis[0], &H = shape.axis[1], &W = shape.axis[2];
   const S* const base = source.data + image * source.stride[0] + channel * source.stride[1];
-  for (std::int64_t phase = 0; phase < D.phases * H.phases * W.phases; ++phase) {
-    const std::int64_t rd = D.residue(phase / (H.phases * W.phases)) - D.padding;
-    const std::int64_t rh = H.residue(phase / W.phases % H.phases) - H.padding;
-    const std::int64_t rw = W.residue(phase % W.phases) - W.padding;
-    // Positions [first, last) of a row lie inside the source.
-    std::int64_t first = -floor_div(rw, W.step), last = floor_div(W.extent - 1 - rw, W.step) + 1;
-    first = first < 0 ? 0 : first > W.size ? W.size : first;
-    last = last < first ? first : last > W.size ? W.size : last;
-    for (std::int64_t d = 0; d < D.size; ++d) {
-      const std::int64_t sd = d * D.step + rd;
-      for (std::int64_t h = 0; h < H.size; ++h, out += W.size) {
-        const std::int64_t sh = h * H.step + rh;
-        const bool inside = sd >= 0 && sd < D.extent && sh >= 0 && sh < H.extent && first < last;
-        const std::int64_t begin = inside ? first : W.size, end = inside ? last : W.size;
-        for (std::int64_t c = 0; c < channels; ++c) {
-          zero_row(out + c * plane, begin);
-          zero_row(out + c * plane + end, W.size - end);
-        }
-        if (!inside) continue;
-        const S* const row =
-            base + sd * source.stride[2] + sh * source.stride[3] + (begin * W.step + rw) * source.stride[4];
-        const std::int64_t step = W.step * source.stride[4];
-        if (source.stride[1] == 1 && channels > 1) {
-          transpose_row(row, step, end - begin, channels, plane, out + begin);
-        } else {
-          for (std::int64_t c = 0; c < channels; ++c) {
-            copy_row(row + c * source.stride[1], step, end - begin, out + c * plane + begin);
-          }
-        }
+  for (std::int64_t d = 0; d < D.phases; ++d) {
+    for (std::int64_t h = 0; h < H.phases; ++h) {
+      for (std::int64_t w = 0; w < W.phases; ++w, out += shape.phase_size()) {
+        const std::int64_t at[3] = {D.residue(d) - D.padding, H.residue(h) - H.padding, W.residue(w) - W.padding};
+        fill_phase(source, base, channels, shape, at, out, plane, borders);
       }
     }
   }
