@@ -1,10 +1,10 @@
 """Layers of torchvision, transformers and timm on ours: `accelerate` exchanges them as it does torch.nn's.
 
-Four kinds are known. Modules that are a `Sequential` in other words: subclasses of it, and those whose forward only
+Five kinds are known. Modules that are a `Sequential` in other words: subclasses of it, and those whose forward only
 passes its input through their layers, such as the blocks of linear, activation and linear of most transformers; there a
 layer and its activation become one kernel, and `pack` folds batch norms. Activations that transformers writes down as
-formulas. The root-mean-square norms of T5 and Llama, which it writes down for every model anew. And the linear layers
-that GPT-2 calls `Conv1D`.
+formulas. The root-mean-square norms of T5 and Llama, which it writes down for every model anew. The linear layers
+that GPT-2 calls `Conv1D`. And the norms of timm, subclasses of torch.nn's with an option or an activation.
 
 The classes are made when `accelerate` meets one, and neither library is imported for it.
 """
@@ -23,6 +23,7 @@ from nnzoo_fast.nn.activated import register_activated, register_activation
 from nnzoo_fast.nn.chain import chain_of
 from nnzoo_fast.nn.drop_in import MAKERS, find
 from nnzoo_fast.nn.folded import folds_chain
+from nnzoo_fast.nn.norm import BatchNorm2d
 from nnzoo_fast.nn.packed import Packed, packs
 from nnzoo_fast.nn.sequential import layers_of, run
 from nnzoo_fast.ops.linear import packed
@@ -141,6 +142,46 @@ def _conv1d(stock: type) -> type | None:
     for kind in (made, PackedConv1D):
         register_activated(kind)
     return made
+
+
+def _timm_layer_norm(stock: type) -> Callable:
+    def forward(self, x: Tensor) -> Tensor:
+        if self._fast_norm:  # its own dtype under autocast
+            return stock.forward(self, x)
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    return forward
+
+
+def _timm_layer_norm_2d(stock: type) -> Callable:
+    def forward(self, x: Tensor) -> Tensor:
+        if self._fast_norm:
+            return stock.forward(self, x)
+        x = ops.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+    return forward
+
+
+def _timm_batch_norm(stock: type) -> Callable:
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(BatchNorm2d.forward(self, x)))
+
+    return forward
+
+
+TIMM_NORMS = {
+    "timm.layers.norm.LayerNorm": _timm_layer_norm,
+    "timm.layers.norm.LayerNorm2d": _timm_layer_norm_2d,
+    "timm.layers.norm_act.BatchNormAct2d": _timm_batch_norm,
+}
+"""The forward of ours for each norm of timm."""
+
+
+@_maker
+def _timm_norm(stock: type) -> type | None:
+    forward = TIMM_NORMS.get(f"{stock.__module__}.{stock.__qualname__}")
+    return _made(stock, forward(stock)) if forward else None
 
 
 @_maker
