@@ -1,39 +1,28 @@
-"""The command `nnzoo-fast`: info, verify, bench, tune and cuemu."""
+"""The command `nnzoo-fast`: info, verify, bench, tune, zoo and cuemu."""
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import functools
 import json
-import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from nnzoo_fast import _extension, machine, verify
-from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND, BackendError
+from nnzoo_fast import _extension, machine, terminal, verify
+from nnzoo_fast.backends import REFERENCE_BACKEND, STOCK_BACKEND
 from nnzoo_fast.cuemu.command import app as cuemu_app
 from nnzoo_fast.explain import NotReached, explain, reached_by
 from nnzoo_fast.spec import Maker, OpSpec, all_specs
+from nnzoo_fast.terminal import Json, Mistake
+from nnzoo_fast.zoo_command import zoo
 
 app = typer.Typer(help="Fast neural-network layers with the same answers as PyTorch.", no_args_is_help=True)
 app.add_typer(cuemu_app, name="cuemu")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-class Mistake(Exception):
-    """Something the user got wrong: shown as one line, exit code 2."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,9 +49,9 @@ def info(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
         return
-    console = _console()
+    console = terminal.console()
     console.print(_facts_table(here, facts), "")
-    table = _table("What runs here", "operation", "dtype", "runs on", "why")
+    table = terminal.table("What runs here", "operation", "dtype", "runs on", "why")
     for name, dtypes in facts["operations"].items():
         for dtype, row in dtypes.items():
             table.add_row(name, dtype, row["backend"], row["reason"])
@@ -77,17 +66,17 @@ def verify_command(
 ) -> None:
     """Check every operation here against float64, next to stock torch's own error. Exit code 1 if one fails."""
     specs = all_specs()
-    _known(op or [], specs, "operation")
+    terminal.known(op or [], specs, "operation")
     if backend is not None:
-        _known([backend], _backends(specs.values()) - {REFERENCE_BACKEND}, "backend")
+        terminal.known([backend], _backends(specs.values()) - {REFERENCE_BACKEND}, "backend")
         if not any(verify.targets(specs[name], backend) for name in op or specs):
             here = dict.fromkeys(target.backend for spec in specs.values() for target in verify.targets(spec))
             raise Mistake(f"backend {backend!r} can't run that on this machine; here are {', '.join(here)}")
-    console = _console(stderr=as_json)
-    with _progress(console) as advance:
+    console = terminal.console(stderr=as_json)
+    with terminal.progress(console) as advance:
         rows = verify.verify(op, backend, lambda label: advance(None, None, label))
     if as_json:
-        print(json.dumps([_finite(asdict(row)) for row in rows], indent=1))
+        print(json.dumps([terminal.finite(asdict(row)) for row in rows], indent=1))
     else:
         console.print(_verify_table(rows))
         for row in rows:
@@ -119,9 +108,9 @@ def bench(
     from nnzoo_fast.benchmark import ops, report, session
 
     specs = all_specs()
-    _known(what or [], [*specs, *session.GROUPS], "operation")
-    _known(backend or [], _backends(specs.values()), "backend")
-    _known(dtype or [], {verify.short(each) for spec in specs.values() for each in spec.dtypes}, "dtype")
+    terminal.known(what or [], [*specs, *session.GROUPS], "operation")
+    terminal.known(backend or [], _backends(specs.values()), "backend")
+    terminal.known(dtype or [], {verify.short(each) for spec in specs.values() for each in spec.dtypes}, "dtype")
     if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
         raise Mistake(f"device {device!r}: this machine has cpu{' and cuda' if torch.cuda.is_available() else ' only'}")
     if _extension._C is None and device == "cpu":
@@ -136,12 +125,12 @@ def bench(
     settings = ops.Settings(
         tuple(backend or ()), device, 0.3 if quick else 1.0, quick, every, compiled, ladder, tuple(dtype or ())
     )
-    console = _console()
-    with _progress(console) as advance:
+    console = terminal.console()
+    with terminal.progress(console) as advance:
         found = session.run(what or [], settings, advance, partial := out / "bench.partial.jsonl")
-    table = _table(str(found.machine), *report.HEADERS)
+    table = terminal.table(str(found.machine), *report.HEADERS)
     for row in found.rows:
-        table.add_row(*map(_coloured, report.cells(row)))
+        table.add_row(*map(terminal.coloured, report.cells(row)))
     console.print(table)
     console.print(report.summary(found))
     for path in report.write(found, out):
@@ -150,99 +139,7 @@ def bench(
     raise typer.Exit(1 if found.failed else 0)
 
 
-@app.command()
-def zoo(
-    name: Annotated[str | None, typer.Argument(help="A model of the table; then its layers are shown.")] = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Hold each, or NAME, against its installed peer.")] = False,
-    out: Annotated[Path | None, typer.Option(help="With --measure: a JSON file to put the figures into.")] = None,
-    as_json: Json = False,
-) -> None:
-    """The published models, or one model layer by layer: outputs, parameters, work and kernels.
-
-    The equality of the table was measured when this version was made: the largest error of an output, then of a
-    gradient, against the peer in float64, ours / the peer's own in float32. --measure does that here; exit code 1 if a
-    model isn't equal.
-    """
-    from nnzoo_fast.models.registry import PUBLISHED
-
-    _known([name] if name else [], PUBLISHED, "model")
-    if out is not None and not measure:
-        raise Mistake("--out is where --measure writes to")
-    if measure:
-        rows, table = _measured([name] if name else list(PUBLISHED), out)
-    elif name is None:
-        rows, table = _published()
-    else:
-        rows, table = _layers(name)
-    if as_json:
-        print(json.dumps([_finite(row) for row in rows], indent=1))
-    else:
-        _console().print(table)
-    if measure:
-        raise typer.Exit(0 if all(row["equal"] for row in rows) else 1)
-
-
-def _published() -> tuple[list[dict], Table]:
-    from nnzoo_fast.models.equality import recorded
-    from nnzoo_fast.models.registry import PUBLISHED
-
-    known, rows = recorded(), []
-    title = (
-        "The zoo: nnzoo_fast.models.create(NAME); errors against the peer in float64: outputs, gradients, ours / its"
-    )
-    table = _table(title, "model", "family", "parameters", "equals", "measured equality")
-    for key, entry in PUBLISHED.items():
-        count, equality = _parameters(entry.make), known.get(key)
-        rows.append({"model": key, "family": entry.family, "parameters": count, "equals": entry.peer})
-        rows[-1]["equality"] = equality and asdict(equality)
-        table.add_row(key, entry.family, f"{count:,}", entry.peer, str(equality or "not measured"))
-    return rows, table
-
-
-def _layers(name: str) -> tuple[list[dict], Table]:
-    from nnzoo_fast.models.registry import PUBLISHED, create
-    from nnzoo_fast.models.summary import kernel_share, summarise
-
-    model, example = create(name).eval(), PUBLISHED[name].example()
-    rows = [asdict(row) for row in summarise(model, *example)]
-    title = f"{name}, for one example"
-    with contextlib.suppress(BackendError):  # without the compiled kernels there is no share
-        title += f"; our kernels can do {100 * kernel_share(model, *example).share:.3g} % of its FLOPs"
-    table = _table(title, "layer", "class", "output", "parameters", "MFLOP", "runs on")
-    for row in rows:
-        output = "not reached" if row["output"] is None else "x".join(map(str, row["output"]))
-        counts = f"{row['parameters']:,}", f"{row['flops'] / 1e6:,.3g}" if row["flops"] else ""
-        table.add_row(row["name"], row["kind"], output, *counts, row["runs_on"])
-    return rows, table
-
-
-def _measured(names: list[str], out: Path | None) -> tuple[list[dict], Table]:
-    from nnzoo_fast.models import equality
-
-    console = _console(stderr=True)
-    table = _table(
-        "Error against the peer in float64, ours / its own", "model", "equals", "outputs, gradients", "float64"
-    )
-    rows = []
-    with _progress(console) as advance:
-        for done, name in enumerate(names):
-            advance(done, len(names), name)
-            try:
-                row = equality.measure(name)
-            except (ModuleNotFoundError, equality.NoPeer) as error:
-                console.print(f"{name}: not measured: {error}", style="yellow", highlight=False)
-                continue
-            rows.append(row)
-            if out is not None:
-                equality.write([row], out)
-            table.add_row(name, row.peer, f"[{'green' if row.equal else 'red'}]{row}[/]", f"{row.float64:.0e}")
-    return [asdict(row) for row in rows], table
-
-
-@functools.cache
-def _parameters(make) -> int:
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in make().parameters())
+app.command()(zoo)
 
 
 @app.command("tune")
@@ -257,13 +154,13 @@ def tune_command(
     from nnzoo_fast import tables
     from nnzoo_fast.tune import swept, tune
 
-    _known(op or [], swept(), "operation with a sweep")
+    terminal.known(op or [], swept(), "operation with a sweep")
     if _extension._C is None:
         raise Mistake(f"tune needs the compiled kernels: {_extension.part('_C').reason}")
     path = out or tables.own_folder() / tables.Cpu.here().file_name
-    console = _console()
+    console = terminal.console()
     try:
-        with _progress(console) as advance:
+        with terminal.progress(console) as advance:
             found = tune(op or [], path, seconds, advance)
     except OSError as error:
         raise Mistake(f"can't write {path}: {error.strerror}") from None
@@ -275,22 +172,13 @@ def _wins_table(sweep) -> Table:
     from nnzoo_fast.tune import crossings
 
     columns = "operation", "kind of call", "threads", "from work", "ratio there"
-    table = _table("Where our kernels run on this CPU", *columns)
+    table = terminal.table("Where our kernels run on this CPU", *columns)
     for operation in sweep.points:
         for kind, threads, least, points in crossings(sweep.points[operation]):
             ratios = sorted(point.ratio for point in points if point.work >= (least or 0))
             wins = "never" if least is None else f"{least:,}"
             table.add_row(operation, kind, threads, wins, f"{ratios[0]:.2f} to {ratios[-1]:.2f}")
     return table
-
-
-def _known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
-    known = sorted(known)
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
-            raise Mistake(f"no {kind} {name!r}; {hint}")
 
 
 def _backends(specs: Iterable[OpSpec]) -> set[str]:
@@ -336,19 +224,9 @@ def _facts_table(here: machine.Machine, facts: dict) -> Table:
     return table
 
 
-def _console(stderr: bool = False) -> Console:
-    """Into a file or pipe, lines are long enough for every table."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
-
-
-def _table(title: str, *headers: str) -> Table:
-    return Table(*headers, title=title, title_justify="left", title_style="dim", box=SIMPLE_HEAD, pad_edge=False)
-
-
 def _verify_table(rows: list[verify.Row]) -> Table:
     title = "Worst error of each row against float64: relative Frobenius norm, ours / stock torch's"
-    table = _table(title, "op", "on", "dtype")
+    table = terminal.table(title, "op", "on", "dtype")
     for name in ("samples", "outputs", "gradients", "of allowed", ""):
         table.add_column(name, justify="right")
     for row in rows:
@@ -362,27 +240,6 @@ def _verify_table(rows: list[verify.Row]) -> Table:
             numbers = [*errors, f"{100 * max(row.output.part, row.gradient.part):.0f} %"]
         table.add_row(row.op, row.target, row.dtype, str(row.samples), *numbers, verdict)
     return table
-
-
-def _coloured(cell: str) -> str:
-    colour = {"good": "green", "bad": "red"}.get(getattr(cell, "mark", ""))
-    return f"[{colour}]{cell}[/]" if colour else cell
-
-
-def _finite(value):
-    """JSON has no infinity: such numbers become null."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator:
-    """A bar on the terminal; yields `advance(done, total, label)`, where None means an unknown number."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total, label: progress.update(task, completed=done, total=total, description=label)
 
 
 def _need_matplotlib() -> None:
