@@ -5,10 +5,12 @@ import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import nnzoo_fast
+from nnzoo_fast import allocator
 
 SIZE = 64 << 20
 PAGES = SIZE // resource.getpagesize()
@@ -46,6 +48,49 @@ def test_tuned_memory_is_kept():
     assert sum(tuned) < 8 * PAGES, tuned
     assert sum(tuned[WARM_UP:]) < 0.01 * sum(plain[WARM_UP:]), tuned
     assert sum(back[WARM_UP:]) > sum(plain[WARM_UP:]), back
+
+
+HUGE_PROGRAM = f"""
+import sys, torch
+from nnzoo_fast import tune_allocator
+
+def huge():
+    rows = open("/proc/self/smaps_rollup").read().splitlines()
+    return next(int(row.split()[1]) << 10 for row in rows if row.startswith("AnonHugePages"))
+
+before = huge()
+tune_allocator(huge_pages=sys.argv[1] == "True")
+kept = torch.ones({SIZE}, dtype=torch.uint8)
+held = huge()
+del kept
+tune_allocator(enable=False)
+print(held - before, huge() - before)
+"""
+
+
+def huge_bytes(wanted: bool) -> list[int]:
+    """How many bytes of a new tensor lie in huge pages, and how many are left when the setting is taken back."""
+    command = [sys.executable, "-W", "ignore", "-c", HUGE_PROGRAM, str(wanted)]
+    return [int(word) for word in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_tensors_lie_in_huge_pages():
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not setting.exists() or "[madvise]" not in setting.read_text():
+        pytest.skip("the system backs tensors with huge pages always or never")
+    held, left = huge_bytes(True)
+    assert held > 0.9 * SIZE
+    assert left < 0.1 * SIZE
+    assert huge_bytes(False)[0] == 0
+
+
+def test_memory_that_is_filled_or_counted_is_not_reserved(monkeypatch):
+    monkeypatch.setenv("MALLOC_PERTURB_", "7")
+    assert not allocator._addresses_are_free()
+    monkeypatch.delenv("MALLOC_PERTURB_")
+    monkeypatch.setattr(Path, "read_text", lambda path: "2\n")
+    assert not allocator._addresses_are_free()
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):

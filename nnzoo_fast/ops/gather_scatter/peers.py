@@ -6,12 +6,12 @@ from nnzoo_fast.ops.gather_scatter.reference import along_first
 
 
 def indexing(x, graph, edge_weight=None, reduce="sum"):
-    """What one writes first, `zeros.index_add_` of `x[source]`: only sums without weights."""
-    if reduce != "sum" or edge_weight is not None or graph.edge_weight is not None:
+    """What one writes first, `zeros.index_add_` of `x[source]`: only sums and means without weights."""
+    if reduce not in ("sum", "mean") or edge_weight is not None or graph.edge_weight is not None:
         raise NotImplementedError("index_add_ sums rows as they are")
     source, target = graph.edge_index
-    out = x.new_zeros((graph.num_targets, *x.shape[1:]))
-    return out.index_add_(0, target, x[source])
+    total = x.new_zeros((graph.num_targets, *x.shape[1:])).index_add_(0, target, x[source])
+    return total if reduce == "sum" else total / along_first(graph.in_degree.clamp(min=1), total)
 
 
 def torch_geometric(x, graph, edge_weight=None, reduce="sum"):

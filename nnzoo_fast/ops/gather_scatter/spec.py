@@ -197,6 +197,7 @@ SPEC = OpSpec(
         bench("random", 100_000, 1_000_000, 64, quick=True),
         bench("random", 20_000, 1_000_000, 64, quick=True),
         bench("random", 50_000, 1_000_000, 64),
+        bench("random", 100_000, 1_000_000, 64, "mean"),
         bench("random", 100_000, 1_000_000, 64, "mean", weighted=True),
         bench("random", 100_000, 1_000_000, 64, "max", quick=True),
         bench("random", 100_000, 1_000_000, 64, "min"),
