@@ -35,8 +35,8 @@ const T* whole_rows(const S* source, std::int64_t stride, int count, std::int64_
 }
 
 template <class S, int vectors>
-void backward_tile(const AttentionBackward& args, const Head<S>& head, const QueryTile& queries, Compute<S>* grad_key,
-                   Compute<S>* grad_value) {
+void backward_tile(const AttentionBackward& args, const Head<S>& head, const QueryTile& queries, const Ahead<S>& ahead,
+                   Compute<S>* grad_key, Compute<S>* grad_value) {
   using T = Compute<S>;
   constexpr int width = Vec<T>::width, W = vectors * width;
   const AttentionInputs& in = args.inputs;
@@ -46,7 +46,7 @@ void backward_tile(const AttentionBackward& args, const Head<S>& head, const Que
 
   Scratch scratch;
   const Upstream upstream{args.output, args.grad_output, args.statistics};
-  GradientTile<S, vectors> tile(head, upstream, queries, static_cast<T>(in.scale), scratch);
+  GradientTile<S, vectors> tile(head, upstream, queries, ahead, static_cast<T>(in.scale), scratch);
   T* const grad_query = scratch.take<T>(room * W);  // transposed: [feature][query]
   for (std::int64_t i = 0; i < room * W; i += width) Vec<T>::zero().store(grad_query + i);
   std::int64_t query_stride, grad_stride;
@@ -113,22 +113,51 @@ Sums<Compute<S>> sums_of(const AttentionBackward& args, std::int64_t part, std::
   return {args.grad_key ? start : nullptr, args.grad_value ? start + key_size : nullptr};
 }
 
+// Item `item` of a key head: a tile of queries of one of the query heads that use it.
 template <class S>
-void backward_part(const AttentionBackward& args, const QueryTiles& tiles, std::int64_t part, std::int64_t pair) {
+Head<S> head_of(const AttentionInputs& in, const QueryTiles& tiles, std::int64_t pair, std::int64_t item) {
+  const std::int64_t group = in.heads / in.kv_heads;
+  return Head<S>(in, pair / in.kv_heads, pair % in.kv_heads * group + item / tiles.count());
+}
+
+// What the same tile of the next query head will read: of this key head, or else of key head `next`, if there is one.
+template <class S>
+Ahead<S> rows_ahead(const AttentionBackward& args, const QueryTiles& tiles, std::int64_t pair, std::int64_t next,
+                    std::int64_t item) {
+  const AttentionInputs& in = args.inputs;
+  const std::int64_t items = in.heads / in.kv_heads * tiles.count(), index = item % tiles.count();
+  const bool here = item + tiles.count() < items;
+  Ahead<S> ahead;
+  if (args.parts > 1 || (!here && next >= in.batch * in.kv_heads)) return ahead;
+  const Head<S> head = head_of<S>(in, tiles, here ? pair : next, here ? item + tiles.count() : index);
+  const QueryTile tile = tiles[index];
+  add_inputs(head, tile, index, tiles.count(), ahead);
+  const void* const upstream[] = {args.output, args.grad_output};
+  for (const void* tensor : upstream) {
+    ahead.add(static_cast<const S*>(tensor) + (head.first_row() + tile.first) * in.value_dim, in.value_dim, tile.count,
+              in.value_dim);
+  }
+  return ahead;
+}
+
+// `next` is the key head that the same thread will probably be given after this one.
+template <class S>
+void backward_part(const AttentionBackward& args, const QueryTiles& tiles, std::int64_t part, std::int64_t pair,
+                   std::int64_t next) {
   using T = Compute<S>;
   const AttentionInputs& in = args.inputs;
-  const std::int64_t group = in.heads / in.kv_heads;
   const Sums<T> sums = sums_of<S>(args, part, pair);
   const auto clear = [](T* memory, std::int64_t n) {
     for (std::int64_t i = 0; memory && i < n; ++i) memory[i] = T(0);
   };
   clear(sums.key, in.keys * in.head_dim);
   clear(sums.value, in.keys * in.value_dim);
-  for (std::int64_t item = part; item < group * tiles.count(); item += args.parts) {
+  for (std::int64_t item = part; item < in.heads / in.kv_heads * tiles.count(); item += args.parts) {
     const QueryTile tile = tiles[item % tiles.count()];
-    const Head<S> head(in, pair / in.kv_heads, pair % in.kv_heads * group + item / tiles.count());
+    const Head<S> head = head_of<S>(in, tiles, pair, item);
+    const Ahead<S> ahead = rows_ahead<S>(args, tiles, pair, next, item);
     dispatch_lanes<T>(tile.count, [&](auto lanes) {
-      backward_tile<S, decltype(lanes)::vectors>(args, head, tile, sums.key, sums.value);
+      backward_tile<S, decltype(lanes)::vectors>(args, head, tile, ahead, sums.key, sums.value);
     });
   }
 }
@@ -142,7 +171,7 @@ void backward_with_mask(const AttentionBackward& args, const QueryTiles& tiles) 
   parallel_for_dynamic(batches * heads, useful_threads(in), [&](std::int64_t task) {
     for (std::int64_t b = task / heads; b < in.batch; b += batches) {
       for (std::int64_t g = task % heads; g < in.kv_heads; g += heads) {
-        backward_part<S>(args, tiles, 0, b * in.kv_heads + g);
+        backward_part<S>(args, tiles, 0, b * in.kv_heads + g, (b + batches) * in.kv_heads + g);
       }
     }
   });
@@ -180,8 +209,10 @@ void attention_backward(const AttentionBackward& args) {
     if (args.grad_mask) {
       backward_with_mask<S>(args, tiles);
     } else {
-      parallel_for_dynamic(pairs * args.parts, useful_threads(in), [&](std::int64_t task) {
-        backward_part<S>(args, tiles, task % args.parts, task / args.parts);
+      const int threads = useful_threads(in);
+      parallel_for_dynamic(pairs * args.parts, threads, [&](std::int64_t task) {
+        const std::int64_t pair = task / args.parts;
+        backward_part<S>(args, tiles, task % args.parts, pair, pair + threads);
       });
     }
     if (!adds_in_place<S>(args)) {

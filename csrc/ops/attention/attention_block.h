@@ -105,12 +105,13 @@ NNZOO_INLINE void block_product(std::int64_t rows, const Steps& steps, const Lef
 }
 
 // c[row][lane] = left @ right, `c` having room for whole tiles: round_up(rows, Tile<T>::rows) rows of `vectors`
-// vectors.
-template <class T, int vectors>
+// vectors. Calls meanwhile() beside each tile.
+template <class T, int vectors, class Meanwhile>
 __attribute__((noinline)) void product(std::int64_t rows, const KeyRows<T>& steps, const Left<T>& left, const T* right,
-                                       T* c) {
+                                       T* c, const Meanwhile& meanwhile) {
   constexpr int R = Tile<T>::rows, width = Vec<T>::width, W = vectors * width;
   block_product<T, vectors>(rows, steps, left, right, W, [=](std::int64_t row, int, Vec<T>(&sum)[R][vectors]) {
+    meanwhile();
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 4

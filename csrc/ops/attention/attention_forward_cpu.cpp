@@ -56,14 +56,14 @@ struct OnlineSoftmax {
 };
 
 template <class S, int vectors>
-void forward_tile(const AttentionForward& args, const Head<S>& head, const QueryTile& queries) {
+void forward_tile(const AttentionForward& args, const Head<S>& head, const QueryTile& queries, const Ahead<S>& ahead) {
   using T = Compute<S>;
   constexpr int width = Vec<T>::width, W = vectors * width;
   const AttentionInputs& in = args.inputs;
   const std::int64_t value_dim = in.value_dim, room = round_up(value_dim, Tile<T>::rows);
 
   Scratch scratch;
-  ScoreTile<S, vectors> score_tile(head, queries, scratch);
+  ScoreTile<S, vectors> score_tile(head, queries, ahead, scratch);
   T* const scores = scratch.take<T>(key_block<T> * W);
   T* const sums = scratch.take<T>(room * W);  // out^T: [feature][query]
   T* const factors = in.dropout_p > 0 ? scratch.take<T>(key_block<T> * W) : nullptr;
@@ -116,17 +116,30 @@ void attention_forward(const AttentionForward& args) {
     Scratch scratch;
     const QueryTiles tiles(in, Tile<T>::columns, scratch);
     const int threads = useful_threads(in);
-    // A head's keys and values are fetched by one core alone where there are heads enough to share out as a whole.
-    const std::int64_t pairs = in.batch * in.heads, together = pairs < 16 * threads ? 1 : tiles.count();
-    // With a causal mask the last tiles see the most keys: they go first, so that the threads end together.
-    parallel_for_dynamic(pairs * tiles.count() / together, threads, [&](std::int64_t task) {
-      for (std::int64_t item = task * together; item < (task + 1) * together; ++item) {
-        const std::int64_t pair = item / tiles.count();
-        const QueryTile tile = tiles[tiles.count() - 1 - item % tiles.count()];
-        const Head<S> head(in, pair / in.heads, pair % in.heads);
-        dispatch_lanes<T>(tile.count, [&](auto lanes) { forward_tile<S, decltype(lanes)::vectors>(args, head, tile); });
+    const bool per_head = task_per_head(in, threads);
+    const std::int64_t pairs = in.batch * in.heads;
+    const auto run = [&](std::int64_t pair, std::int64_t index) {
+      const QueryTile tile = tiles[index];
+      const Head<S> head(in, pair / in.heads, pair % in.heads);
+      Ahead<S> ahead;
+      const std::int64_t row = head.first_row() + tile.first;
+      ahead.add(static_cast<const S*>(args.output) + row * in.value_dim, in.value_dim, tile.count, in.value_dim);
+      if (const std::int64_t next = pair + threads; per_head && next < pairs) {
+        add_inputs(Head<S>(in, next / in.heads, next % in.heads), tile, index, tiles.count(), ahead);
       }
-    });
+      dispatch_lanes<T>(tile.count,
+                        [&](auto lanes) { forward_tile<S, decltype(lanes)::vectors>(args, head, tile, ahead); });
+    };
+    // With a causal mask the last tiles see the most keys: they go first, so that the threads end together.
+    if (per_head) {
+      parallel_for_dynamic(pairs, threads, [&](std::int64_t pair) {
+        for (std::int64_t index = tiles.count(); index-- > 0;) run(pair, index);
+      });
+    } else {
+      parallel_for_dynamic(pairs * tiles.count(), threads, [&](std::int64_t task) {
+        run(task / tiles.count(), tiles.count() - 1 - task % tiles.count());
+      });
+    }
   });
 }
 

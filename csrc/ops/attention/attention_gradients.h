@@ -45,10 +45,11 @@ class GradientTile {
   // and grads[k][q] is the gradient of the score times `factor`.
   T *weights, *grads;
 
-  GradientTile(const Head<S>& head, const Upstream& upstream, const QueryTile& tile, T factor, Scratch& scratch)
+  GradientTile(const Head<S>& head, const Upstream& upstream, const QueryTile& tile, const Ahead<S>& ahead, T factor,
+               Scratch& scratch)
       : weights(scratch.take<T>(key_block<T> * W)),
         grads(scratch.take<T>(key_block<T> * W)),
-        scores_(head, tile, scratch),
+        scores_(head, tile, ahead, scratch),
         head_(head),
         in_(head.inputs),
         keys_(tile.end - tile.begin) {
@@ -113,7 +114,7 @@ class GradientTile {
     std::int64_t stride;
     const S* const value = head_.value + begin * in_.value_stride[2];
     const T* const values = rows_in_place<T>(value, in_.value_stride[2], n, in_.value_dim, staged_, &stride);
-    product<T, vectors>(n, KeyRows<T>{{in_.value_dim, level(begin)}}, Left<T>{values, stride, 1}, panel_, grads);
+    product<T, vectors>(n, KeyRows<T>{{in_.value_dim, level(begin)}}, Left<T>{values, stride, 1}, panel_, grads, [] {});
     if (factors_) {
       scores_.dropout_factors(begin, n, factors_);
       for (std::int64_t i = 0; i < n * W; i += width) {

@@ -14,7 +14,7 @@ void mask_tile(const AttentionMaskBackward& args, const Head<S>& head, const Que
   Scratch scratch;
   T* const turned = scratch.take<T>(queries.count * key_block<T>);
   const Upstream upstream{args.output, args.grad_output, args.statistics};
-  GradientTile<S, vectors> tile(head, upstream, queries, T(1), scratch);
+  GradientTile<S, vectors> tile(head, upstream, queries, Ahead<S>(), T(1), scratch);
   for (std::int64_t begin = queries.begin; begin < queries.end; begin += key_block<T>) {
     const std::int64_t n = queries.end - begin < key_block<T> ? queries.end - begin : key_block<T>;
     if (!tile.compute(begin, n)) continue;

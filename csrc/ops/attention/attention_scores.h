@@ -7,6 +7,7 @@
 #include "common/random.h"
 #include "common/vmath.h"
 #include "ops/attention/attention.h"
+#include "ops/attention/attention_ahead.h"
 #include "ops/attention/attention_block.h"
 #include "ops/attention/attention_query_tiles.h"
 
@@ -43,6 +44,21 @@ struct Head {
   // The position of the head's first query among those of all heads.
   std::int64_t first_row() const { return (batch * inputs.heads + head) * inputs.queries; }
 };
+
+// Whether tasks are whole heads, so that one core alone fetches a head's keys and values: where there are enough of
+// them.
+inline bool task_per_head(const AttentionInputs& in, int threads) { return in.batch * in.heads >= 16 * threads; }
+
+// What a head needs of its inputs beside tile `index` of `tiles`: that tile's queries and an equal part of all keys.
+template <class S>
+void add_inputs(const Head<S>& head, const QueryTile& tile, std::int64_t index, std::int64_t tiles, Ahead<S>& ahead) {
+  const AttentionInputs& in = head.inputs;
+  const Range keys = split_range(in.keys, static_cast<int>(index), static_cast<int>(tiles));
+  const std::int64_t n = keys.end - keys.begin;
+  ahead.add(head.query + tile.first * in.query_stride[2], in.query_stride[2], tile.count, in.head_dim);
+  ahead.add(head.key + keys.begin * in.key_stride[2], in.key_stride[2], n, in.head_dim);
+  ahead.add(head.value + keys.begin * in.value_stride[2], in.value_stride[2], n, in.value_dim);
+}
 
 // The threads worth waking: each gets at least 5 us of multiply-adds.
 inline int useful_threads(const AttentionInputs& in) {
@@ -97,8 +113,9 @@ class ScoreTile {
   using T = Compute<S>;
   static constexpr int width = Vec<T>::width, W = vectors * width;
 
-  ScoreTile(const Head<S>& head, const QueryTile& tile, Scratch& scratch)
-      : head_(head), in_(head.inputs), tile_(tile), first_(tile.first), count_(tile.count) {
+  // `ahead` is fetched beside the products.
+  ScoreTile(const Head<S>& head, const QueryTile& tile, const Ahead<S>& ahead, Scratch& scratch)
+      : head_(head), in_(head.inputs), tile_(tile), ahead_(ahead), first_(tile.first), count_(tile.count) {
     panel_ = scratch.take<T>(in_.head_dim * W);
     if (sizeof(S) != sizeof(T)) staged_ = scratch.take<T>(key_block<T> * in_.head_dim);
     if (in_.mask_kind != MaskKind::none) bias_ = scratch.take<T>(key_block<T> * W);
@@ -112,7 +129,8 @@ class ScoreTile {
     if (in_.mask_kind != MaskKind::none && !load_bias(begin, n)) return false;
     std::int64_t stride;
     const T* keys = this->keys(begin, n, &stride);
-    product<T, vectors>(n, KeyRows<T>{{in_.head_dim, level(begin)}}, Left<T>{keys, stride, 1}, panel_, scores);
+    product<T, vectors>(n, KeyRows<T>{{in_.head_dim, level(begin)}}, Left<T>{keys, stride, 1}, panel_, scores,
+                        [this] { ahead_.fetch(); });
     if (in_.mask_kind != MaskKind::none) {
       for (std::int64_t i = 0; i < n * W; i += width) {
         (Vec<T>::load(scores + i) + Vec<T>::load(bias_ + i)).store(scores + i);
@@ -224,6 +242,7 @@ class ScoreTile {
   const Head<S>& head_;
   const AttentionInputs& in_;
   const QueryTile& tile_;
+  Ahead<S> ahead_;
   std::int64_t first_;
   int count_;
   T *panel_, *staged_ = nullptr, *bias_ = nullptr, *mask_rows_ = nullptr;
