@@ -136,7 +136,7 @@ def test_float32_goes_where_it_was_measured_to_win(monkeypatch):
         return nnzoo_fast.explain(conv, input, weight, None, 1, kernel // 2, 1, groups).chosen
 
     wins_from = {
-        "float32 1x1 2d forward": 2**25,
+        "float32 1x1 widening 2d forward": 2**25,
         "float32 small groups 2d forward": 0,
         "float32 dense 2d forward": None,
     }

@@ -9,6 +9,7 @@ namespace {
 // The distance between neighbouring pixels if all pixels of all images are equally spaced, else 0.
 inline std::int64_t uniform_pixel_stride(const std::int64_t (&stride)[5], const std::int64_t (&size)[3],
                                          std::int64_t batch) {
+  if (size[0] * size[1] * size[2] == 1) return stride[0];
   std::int64_t expected = stride[4];
   for (int i = 2; i >= 0; --i) {
     if (size[i] > 1 && stride[i + 2] != expected) return 0;

@@ -33,7 +33,10 @@ def kind_of(input, weight, bias, stride, padding, dilation, groups, activation) 
     if groups > 1:
         shape = "depthwise" if per_group == 1 else "small groups" if per_group <= 8 else "groups"
     elif max(kernel) == 1:
-        shape = "1x1"
+        if len(kernel) == 2 and math.prod(input.shape[2:]) == 1:  # a linear layer, of squeeze and excitation
+            shape = "1x1 on one pixel" if input.shape[0] == 1 else "1x1 on pixels"
+        else:
+            shape = "1x1 narrowing" if weight.shape[0] < per_group else "1x1 widening"
     elif is_one_volume(input, kernel):
         shape = "one volume"
     else:

@@ -15,6 +15,10 @@ def swept(name, batch, in_channels, size, out_channels, kernel, groups=1, stride
 
 
 IMAGES = [(1, (14, 14)), (2, (28, 28)), (8, (56, 56))]
+PIXELS = [(1, (1, 1)), (2, (1, 1)), (8, (1, 1)), (64, (1, 1))]
+SQUEEZES = [("1x1 144-6", 144, 6), ("1x1 20-480", 20, 480), ("1x1 1152-48", 1152, 48), ("1x1 64-1024", 64, 1024)]
+NARROWING = [("1x1 144-24", 144, 24), ("1x1 32-16", 32, 16), ("1x1 480-80", 480, 80)]
+NARROWED = [(1, (28, 28)), (2, (28, 28)), (2, (56, 56)), (2, (112, 112))]
 TWO = [
     ("1x1 64-256", 64, 256, (1, 1), 1, 1),
     ("1x1 256-64", 256, 64, (1, 1), 1, 1),
@@ -32,6 +36,7 @@ TWO = [
 ONE = [
     ("k9 64-64", 64, 64, (9,), 1),
     ("k1 64-256", 64, 256, (1,), 1),
+    ("k1 256-64", 256, 64, (1,), 1),
     ("k9 1-64", 1, 64, (9,), 1),
     ("k5 1-6", 1, 6, (5,), 1),
     ("k3 depthwise 256", 256, 256, (3,), 256),
@@ -42,6 +47,7 @@ THREE = [
     ("3x3x3 16-32", 16, 32, (3, 3, 3), 1),
     ("3x3x3 64-64", 64, 64, (3, 3, 3), 1),
     ("1x1x1 64-128", 64, 128, (1, 1, 1), 1),
+    ("1x1x1 128-64", 128, 64, (1, 1, 1), 1),
     ("3x3x3 1-16", 1, 16, (3, 3, 3), 1),
     ("3x3x3 depthwise 32", 32, 32, (3, 3, 3), 32),
     ("3x3x3 8 groups of 4", 32, 32, (3, 3, 3), 8),
@@ -55,6 +61,12 @@ SWEEP = [
         for channels_last in (False, True)
         for name, in_channels, out_channels, kernel, groups, stride in TWO
         for batch, size in IMAGES
+    ),
+    *(
+        swept(name, batch, in_channels, size, out_channels, (1, 1))
+        for names, sizes in ((SQUEEZES, PIXELS), (NARROWING, NARROWED))
+        for name, in_channels, out_channels in names
+        for batch, size in sizes
     ),
     *(
         swept(name, batch, in_channels, size, out_channels, kernel, groups, 1, channels_last)
