@@ -127,6 +127,8 @@ def test_from_huggingface(tmp_path):
     )
     with pytest.raises(ValueError, match="knows GPT2LMHeadModel, BertModel, .* got AlbertModel"):
         models.from_huggingface(albert)
+    with pytest.raises(ValueError, match="knows GPT2LMHeadModel, .* got Linear"):
+        models.from_huggingface(torch.nn.Linear(2, 2))
     for name, value in (
         ("scale_attn_by_inverse_layer_idx", True),
         ("layer_norm_epsilon", 1e-3),
@@ -168,6 +170,8 @@ def test_damaged_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="is a file, expected the folder"):
         models.from_huggingface(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="no folder with a config.json, .* nothing is downloaded"):
+        models.from_huggingface(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match="holds a list"):
         models.from_huggingface(tmp_path)

@@ -76,6 +76,8 @@ def test_freeze_goes_into_modules():
         assert models.unfreeze(twin).train().bn1.training and not model.train().bn1.training
     with pytest.raises(ValueError, match="'layer9' is not among conv1, bn1"):
         models.freeze(model, until="layer9.0")
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module, got str"):
+        models.freeze("resnet18")
 
 
 def test_replace_head():
@@ -87,5 +89,7 @@ def test_replace_head():
         models.replace_head(torch.nn.Conv2d(1, 1, 1), 2)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         models.replace_head(model, 0)
+    with pytest.raises(TypeError, match="must be an integer, got '3'"):
+        models.replace_head(model, "3")
     with pytest.raises(ValueError, match="lm_head is shared"):
         models.replace_head(models.GPT(7, 8, 12, 1, 2), 2)

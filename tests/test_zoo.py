@@ -115,8 +115,13 @@ def test_unet_has_the_published_size():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="no model is called 'resnet19'; there are mlp, lenet"):
+    with pytest.raises(ValueError, match="no model is called 'resnet19'; did you mean resnet"):
         models.create("resnet19")
+    with pytest.raises(ValueError, match="no model is called 7.5; there are mlp, lenet"):
+        models.create(7.5)
+    for wrong, kind in ((0, ValueError), (-1, ValueError), (2.5, TypeError), ("10", TypeError), (None, TypeError)):
+        with pytest.raises(kind, match="create: num_classes must be"):
+            models.create("resnet18", num_classes=wrong)
     with pytest.raises(TypeError, match="classes"):
         models.create("resnet18", classes=3)
     with pytest.raises(ValueError, match="as many stages"):

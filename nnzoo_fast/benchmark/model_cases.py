@@ -112,13 +112,11 @@ PUBLISHED = [
         lambda: _on_graph(lambda: models.GCN(FEATURES, 16, 2, CLASSES)),
         _values(NODES, FEATURES),
         quick=True,
-        compiles=(),
     ),
     _ours(
         "GAT 1433-8x8-7, a graph of the size of Cora",
         lambda: _on_graph(lambda: models.GAT(FEATURES, 64, 2, CLASSES, heads=8)),
         _values(NODES, FEATURES),
-        compiles=(),
     ),
 ]
 

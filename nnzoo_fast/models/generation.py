@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from nnzoo_fast.models.arguments import check_count
 from nnzoo_fast.models.beams import Beams
 from nnzoo_fast.models.sampling import draw, filtered
 
@@ -68,15 +69,14 @@ def write(
         int64 [N, at most max_new_tokens], without `prompt`.
 
     Raises:
+        TypeError: a number of tokens or beams that is no integer.
         ValueError: an argument is out of range, or contradicts another.
     """
     _check_prompt(prompt)
     ends = [] if eos_token_id is None else [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
     pad = pad_token_id if pad_token_id is not None else (ends or [0])[0]
-    if max_new_tokens < 0:
-        raise ValueError(f"generate: max_new_tokens must not be negative, got {max_new_tokens}")
-    if num_beams < 1:
-        raise ValueError(f"generate: num_beams must be at least 1, got {num_beams}")
+    check_count("generate", "max_new_tokens", max_new_tokens, 0)
+    check_count("generate", "num_beams", num_beams, 1)
     if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise ValueError(f'generate: early_stopping must be True, False or "never", got {early_stopping!r}')
     if not do_sample and (temperature != 1 or any(given is not None for given in (top_k, top_p, generator))):

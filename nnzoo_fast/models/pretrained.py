@@ -149,9 +149,12 @@ def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Mo
         source: a live model, or the folder that its `save_pretrained` wrote.
 
     Raises:
+        FileNotFoundError: the folder has no config.json. Nothing is downloaded.
         ValueError: as `load`, of another architecture, or with an option that ours doesn't have.
     """
     if isinstance(source, torch.nn.Module):
+        if not hasattr(source, "config"):
+            raise ValueError(f"from_huggingface: knows {', '.join(_FROM_TRANSFORMERS)}, got {type(source).__name__}")
         name, config, state = type(source).__name__, source.config.to_dict(), dict(source.state_dict())
     else:
         name, config, state = _read_folder(Path(source))
@@ -168,6 +171,11 @@ def from_huggingface(source: str | os.PathLike | torch.nn.Module) -> torch.nn.Mo
 def _read_folder(folder: Path) -> tuple[str, dict, dict[str, torch.Tensor]]:
     if folder.is_file():
         raise ValueError(f"from_huggingface: {folder} is a file, expected the folder that save_pretrained wrote")
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"from_huggingface: {folder} is no folder with a config.json, which save_pretrained writes; nothing is "
+            f"downloaded"
+        )
     config = json.loads((folder / "config.json").read_text())
     if not isinstance(config, dict):
         raise ValueError(f"{folder}/config.json holds a {type(config).__name__}, expected an object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from nnzoo_fast.graph import Graph
+from nnzoo_fast.models.arguments import check_count
 from nnzoo_fast.models.attention import GPT
 from nnzoo_fast.models.bert import BERTForPreTraining
 from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
@@ -139,9 +141,13 @@ def create(name: str, **options) -> torch.nn.Module:
         options: arguments of the model's class, such as `num_classes=10`.
 
     Raises:
-        ValueError: no such model.
-        TypeError: the model's class has no such argument.
+        ValueError: no such model, or less than one class.
+        TypeError: the model's class has no such argument, or the number of classes is no integer.
     """
     if name not in PUBLISHED:
-        raise ValueError(f"no model is called {name!r}; there are {', '.join(PUBLISHED)}")
+        close = difflib.get_close_matches(str(name), PUBLISHED)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PUBLISHED)}"
+        raise ValueError(f"no model is called {name!r}; {hint}")
+    if "num_classes" in options:
+        check_count("create", "num_classes", options["num_classes"], 1)
     return PUBLISHED[name].make(**options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnzoo_fast import nn
+from nnzoo_fast.models.arguments import check_count
 
 
 def freeze(model: torch.nn.Module, until: str | None = None) -> torch.nn.Module:
@@ -20,8 +21,10 @@ def freeze(model: torch.nn.Module, until: str | None = None) -> torch.nn.Module:
             around it hold themselves. A weight that it shares with one of those is frozen for both.
 
     Raises:
+        TypeError: `model` is not a module.
         ValueError: no module has that name.
     """
+    _require_module("freeze", model)
     if until is None:
         frozen = list(model.modules())
     else:
@@ -85,10 +88,11 @@ def replace_head(model: torch.nn.Module, num_classes: int) -> torch.nn.Module:
     The last is the one that was registered last, as in every classifier of `nnzoo_fast.models` and torchvision.
 
     Raises:
+        TypeError: `model` is not a module, or `num_classes` no integer.
         ValueError: `model` has no Linear layer, or is one, or shares the weight of the last one with another layer.
     """
-    if num_classes < 1:
-        raise ValueError(f"replace_head: num_classes must be at least 1, got {num_classes}")
+    check_count("replace_head", "num_classes", num_classes, 1)
+    _require_module("replace_head", model)
     names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and name]
     if not names:
         raise ValueError(f"replace_head: {type(model).__name__} holds no Linear layer")
@@ -99,6 +103,11 @@ def replace_head(model: torch.nn.Module, num_classes: int) -> torch.nn.Module:
     head = nn.Linear(old.in_features, num_classes, old.bias is not None, old.weight.device, old.weight.dtype)
     setattr(model.get_submodule(parent), name, head.train(old.training))
     return model
+
+
+def _require_module(function: str, model: object) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"{function}: model must be a torch.nn.Module, got {type(model).__name__}")
 
 
 def _all_parameters(model: torch.nn.Module):
