@@ -109,15 +109,19 @@ NNZOO_INLINE void unzip(const S* from, std::int64_t pairs, T* even, T* odd) {
   });
 }
 
+// Writes `count` pairs that were zipped.
+template <class T, class S>
+NNZOO_INLINE void store_pairs(const VecPair<T>& zipped, S* to, int count) {
+  const int low = low_lanes(count, Vec<T>::width), high = 2 * count - low;
+  zipped.first.store(to, low);
+  if (high > 0) zipped.second.store(to + Vec<T>::width, high);
+}
+
 // to[2 * i] = even[i], to[2 * i + 1] = odd[i]
 template <class T, class S>
 NNZOO_INLINE void zip(const T* even, const T* odd, std::int64_t pairs, S* to) {
-  constexpr int width = Vec<T>::width;
   for_each_vector<T>(pairs, [&](std::int64_t i, int count) {
-    const int low = low_lanes(count, width), high = 2 * count - low;
-    const VecPair<T> both = zip(Vec<T>::load(even + i, count), Vec<T>::load(odd + i, count));
-    both.first.store(to + 2 * i, low);
-    if (high > 0) both.second.store(to + 2 * i + width, high);
+    store_pairs(zip(Vec<T>::load(even + i, count), Vec<T>::load(odd + i, count)), to + 2 * i, count);
   });
 }
 

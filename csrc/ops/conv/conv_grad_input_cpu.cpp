@@ -1,4 +1,5 @@
 #include "ops/conv/conv_depthwise.h"
+#include "ops/conv/conv_grad_patches.h"
 #include "ops/conv/conv_grad_planes.h"
 #include "ops/conv/conv_pieces.h"
 
@@ -75,6 +76,38 @@ void grad_images(const ConvGradInput& args, const PlaneShape& shape, std::int64_
   });
 }
 
+// As grad_images, all taps at once; see conv_grad_patches.h.
+template <class S>
+void grad_patches(const ConvGradInput& args, const PlaneShape& shape, std::int64_t image, std::int64_t images,
+                  std::int64_t* offset, Compute<S>* buffer, int threads) {
+  using T = Compute<S>;
+  const ConvShape& s = args.shape;
+  const std::int64_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
+  const std::int64_t rows = in * s.kernel[0] * s.kernel[1] * s.kernel[2];
+  const std::int64_t* const stride = args.grad_input_strides;
+  const PixelGrid grid{s.output[0], s.output[1], s.output[2]};
+  const ImageTensor<S> grad = image_tensor<S>(args.grad_output, args.grad_output_strides);
+  const PlaneSet<T> planes = make_planes<T>(grad, image, images, s.out_channels, shape, buffer, threads);
+  for (std::int64_t o = 0; o < out; ++o) offset[o] = o * planes.plane;
+  multiply_planes<T>(planes, offset, grid, rows, out,
+                     [&](const auto& columns, std::int64_t each, const ColumnLayout& layout) {
+                       const auto problem = [&](std::int64_t g) {
+                         const S* const weight = static_cast<const S*>(args.weight) + g * out * rows;
+                         S* const output = static_cast<S*>(args.grad_input) + image * stride[0] + g * in * stride[1];
+                         const PatchStore<T, S> store{output,
+                                                      stride[0],
+                                                      stride[1],
+                                                      {stride[2], stride[3], stride[4]},
+                                                      {s.kernel[0], s.kernel[1], s.kernel[2]},
+                                                      grid,
+                                                      layout,
+                                                      args.bias ? static_cast<const S*>(args.bias) + g * in : nullptr};
+                         return GemmProblem{Strided<S>{weight, 1, rows}, columns(g * out), store};
+                       };
+                       gemm_batched<T>(s.groups, rows, images * each, out, problem, threads);
+                     });
+}
+
 // Each thread makes the planes of some images and multiplies them while they are in its second-level cache.
 template <class S>
 void grad_input_in_pieces(const ConvGradInput& args, const PlaneShape& shape, const Pieces& pieces) {
@@ -99,12 +132,13 @@ template <class S>
 void grad_input(const ConvGradInput& args) {
   using T = Compute<S>;
   const ConvShape& s = args.shape;
-  const PlaneShape shape = grad_planes(s);
+  const bool patches = windows_fill_image(s);
+  const PlaneShape shape = patches ? patch_planes(s) : grad_planes(s);
   const std::int64_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
   const std::int64_t depth = out * s.kernel[0] * s.kernel[1] * s.kernel[2];
   const bool in_place = serves_as_planes<T>(image_tensor<S>(args.grad_output, args.grad_output_strides), shape);
   const std::int64_t plane_values = s.out_channels * plane_size<T>(shape);
-  if (!in_place) {
+  if (!in_place && !patches) {
     const std::int64_t size = static_cast<std::int64_t>(sizeof(T));
     const std::int64_t pixels = s.output[0] * s.output[1] * s.output[2];
     const Pieces pieces = cut_into_pieces<T>(s.batch, pixels, plane_values * size, in * depth * size, args.threads);
@@ -117,7 +151,11 @@ void grad_input(const ConvGradInput& args) {
   T* const buffer = in_place ? nullptr : scratch.take<T>(chunk * plane_values + 1);
   for (std::int64_t image = 0; image < s.batch; image += chunk) {
     const std::int64_t images = s.batch - image < chunk ? s.batch - image : chunk;
-    grad_images<S>(args, shape, image, images, nullptr, offset, buffer, args.threads);
+    if (patches) {
+      grad_patches<S>(args, shape, image, images, offset, buffer, args.threads);
+    } else {
+      grad_images<S>(args, shape, image, images, nullptr, offset, buffer, args.threads);
+    }
   }
 }
 

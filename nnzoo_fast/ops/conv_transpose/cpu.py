@@ -17,10 +17,12 @@ def kind_of(input, weight, bias, stride, padding, output_padding, groups, dilati
     per_group, *kernel = weight.shape[1:]
     if groups > 1 and per_group == 1:
         shape = "depthwise"
-    elif per_group <= 32:
-        shape = "few channels" if per_group <= 8 else "some channels"
+    elif per_group <= 8:
+        shape = "few channels"
+    elif kernel == list(stride):
+        shape = "patches"
     else:
-        shape = "patches" if kernel == list(stride) else "dense"
+        shape = "some channels" if per_group <= 32 else "dense"
     layout = "" if input.is_contiguous() else " channels-last"
     kind = f"{tables.DTYPE_NAMES[input.dtype]} {shape} {len(kernel)}d{layout} {tables.way(input, weight, bias)}"
     # Every input position meets the whole weight.
