@@ -16,6 +16,9 @@ FEW_CHANNELS = 64
 ONE_VOLUME = 20480
 """Of a single float32 volume, channels times depth times height up to which stock torch doesn't ask oneDNN."""
 
+SMALL_IMAGE = 64
+"""Pixels of an image up to which a 1x1 kernel's product has few columns for the weights that it packs."""
+
 TINY_VOLUME = 1024
 """Pixels of a volume below which a call's own cost decides."""
 
@@ -33,8 +36,11 @@ def kind_of(input, weight, bias, stride, padding, dilation, groups, activation) 
     if groups > 1:
         shape = "depthwise" if per_group == 1 else "small groups" if per_group <= 8 else "groups"
     elif max(kernel) == 1:
-        if len(kernel) == 2 and math.prod(input.shape[2:]) == 1:  # a linear layer, of squeeze and excitation
+        pixels = math.prod(input.shape[2:]) // math.prod(stride)
+        if len(kernel) == 2 and pixels == 1:  # a linear layer, of squeeze and excitation
             shape = "1x1 on one pixel" if input.shape[0] == 1 else "1x1 on pixels"
+        elif len(kernel) == 2 and pixels <= SMALL_IMAGE:
+            shape = "1x1 on small images"
         else:
             shape = "1x1 narrowing" if weight.shape[0] < per_group else "1x1 widening"
     elif is_one_volume(input, kernel):

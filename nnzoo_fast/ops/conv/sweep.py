@@ -18,6 +18,8 @@ IMAGES = [(1, (14, 14)), (2, (28, 28)), (8, (56, 56))]
 PIXELS = [(1, (1, 1)), (2, (1, 1)), (8, (1, 1)), (64, (1, 1))]
 SQUEEZES = [("1x1 144-6", 144, 6), ("1x1 20-480", 20, 480), ("1x1 1152-48", 1152, 48), ("1x1 64-1024", 64, 1024)]
 NARROWING = [("1x1 144-24", 144, 24), ("1x1 32-16", 32, 16), ("1x1 480-80", 480, 80)]
+LATE = [("1x1 1152-192", 1152, 192), ("1x1 192-1152", 192, 1152), ("1x1 512-2048", 512, 2048)]
+SMALL = [(1, (7, 7)), (2, (7, 7)), (8, (7, 7)), (32, (7, 7))]
 NARROWED = [(1, (28, 28)), (2, (28, 28)), (2, (56, 56)), (2, (112, 112))]
 TWO = [
     ("1x1 64-256", 64, 256, (1, 1), 1, 1),
@@ -64,7 +66,7 @@ SWEEP = [
     ),
     *(
         swept(name, batch, in_channels, size, out_channels, (1, 1))
-        for names, sizes in ((SQUEEZES, PIXELS), (NARROWING, NARROWED))
+        for names, sizes in ((SQUEEZES, PIXELS), (NARROWING, NARROWED), (LATE, SMALL))
         for name, in_channels, out_channels in names
         for batch, size in sizes
     ),
