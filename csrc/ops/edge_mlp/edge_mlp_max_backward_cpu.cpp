@@ -72,25 +72,25 @@ class Backward {
     const std::int64_t parts = count_parts(), size = (args_.grad_weight ? call_.outputs * call_.hidden : 0);
     T* const weights = scratch.take<T>(parts * size);
     T* const biases = scratch.take<T>(parts * call_.outputs);
-    for_each_part(call_.in, parts, call_.threads, call_.valid,
-                  [&](std::int64_t part, std::int64_t first, std::int64_t last) {
-                    Scratch mine;
-                    T* const hidden = mine.take<T>(call_.hidden);
-                    T* const passed = mine.take<T>(call_.hidden);
-                    T* const sum = mine.take<T>(call_.hidden);
-                    fill_zeros(weights + part * size, size);
-                    fill_zeros(biases + part * call_.outputs, call_.outputs);
-                    for (std::int64_t i = first; i < last; ++i) {
-                      find_share(i, biases + part * call_.outputs);
-                      fill_zeros(sum, call_.hidden);
-                      for (std::int64_t k = call_.in.start[i]; k < call_.in.start[i + 1]; ++k) {
-                        fetch_later(call_.in, k, q_);
-                        walk_edge(i, call_.in.node[k], call_.in.edge[k], hidden, passed, sum,
-                                  args_.grad_weight ? weights + part * size : nullptr);
-                      }
-                      if (args_.grad_p) store_row(sum, static_cast<S*>(args_.grad_p) + i * call_.hidden);
-                    }
-                  });
+    for_each_block(call_.in, parts, call_.threads, call_.valid,
+                   [&](std::int64_t part, std::int64_t first, std::int64_t last) {
+                     Scratch mine;
+                     T* const hidden = mine.take<T>(call_.hidden);
+                     T* const passed = mine.take<T>(call_.hidden);
+                     T* const sum = mine.take<T>(call_.hidden);
+                     fill_zeros(weights + part * size, size);
+                     fill_zeros(biases + part * call_.outputs, call_.outputs);
+                     for (std::int64_t i = first; i < last; ++i) {
+                       find_share(i, biases + part * call_.outputs);
+                       fill_zeros(sum, call_.hidden);
+                       for (std::int64_t k = call_.in.start[i]; k < call_.in.start[i + 1]; ++k) {
+                         fetch_later(call_.in, k, q_);
+                         walk_edge(i, call_.in.node[k], call_.in.edge[k], hidden, passed, sum,
+                                   args_.grad_weight ? weights + part * size : nullptr);
+                       }
+                       if (args_.grad_p) store_row(sum, static_cast<S*>(args_.grad_p) + i * call_.hidden);
+                     }
+                   });
     if (!*call_.valid) return;
     if (args_.grad_weight) add_parts(weights, parts, size, static_cast<S*>(args_.grad_weight));
     if (args_.grad_bias) add_parts(biases, parts, call_.outputs, static_cast<S*>(args_.grad_bias));
@@ -99,21 +99,21 @@ class Backward {
   void over_sources() {
     const std::int64_t count = 1 + (call_.out_of.num_edges + call_.out_of.num_groups) / 2048;
     if (largest_group(call_.out_of) < 0) return mark_invalid(call_.valid);
-    for_each_part(call_.out_of, count, call_.threads, call_.valid,
-                  [&](std::int64_t, std::int64_t first, std::int64_t last) {
-                    Scratch mine;
-                    T* const passed = mine.take<T>(call_.hidden);
-                    T* const sum = mine.take<T>(call_.hidden);
-                    for (std::int64_t j = first; j < last; ++j) {
-                      fill_zeros(sum, call_.hidden);
-                      for (std::int64_t k = call_.out_of.start[j]; k < call_.out_of.start[j + 1]; ++k) {
-                        fetch_later(call_.out_of, k, p_);
-                        walk_edge(call_.out_of.node[k], static_cast<std::int32_t>(j), call_.out_of.edge[k], nullptr,
-                                  passed, sum, nullptr);
-                      }
-                      store_row(sum, static_cast<S*>(args_.grad_q) + j * call_.hidden);
-                    }
-                  });
+    for_each_block(call_.out_of, count, call_.threads, call_.valid,
+                   [&](std::int64_t, std::int64_t first, std::int64_t last) {
+                     Scratch mine;
+                     T* const passed = mine.take<T>(call_.hidden);
+                     T* const sum = mine.take<T>(call_.hidden);
+                     for (std::int64_t j = first; j < last; ++j) {
+                       fill_zeros(sum, call_.hidden);
+                       for (std::int64_t k = call_.out_of.start[j]; k < call_.out_of.start[j + 1]; ++k) {
+                         fetch_later(call_.out_of, k, p_);
+                         walk_edge(call_.out_of.node[k], static_cast<std::int32_t>(j), call_.out_of.edge[k], nullptr,
+                                   passed, sum, nullptr);
+                       }
+                       store_row(sum, static_cast<S*>(args_.grad_q) + j * call_.hidden);
+                     }
+                   });
   }
 
   NNZOO_INLINE void fetch_later(const EdgeGroups& groups, std::int64_t k, const S* rows) const {

@@ -31,8 +31,8 @@ class Forward {
     constexpr DType dtype = sizeof(S) == 2 ? DType::bfloat16 : sizeof(S) == 4 ? DType::float32 : DType::float64;
     bias_ = parameters<T>(args_.bias, dtype, args_.outputs, T(0), scratch);
     const std::int64_t count = 1 + (args_.in.num_edges + args_.in.num_groups) / kCostOfBlock;
-    for_each_part(args_.in, count, args_.threads, args_.valid,
-                  [&](std::int64_t, std::int64_t first, std::int64_t last) { Part(*this).run(first, last); });
+    for_each_block(args_.in, count, args_.threads, args_.valid,
+                   [&](std::int64_t, std::int64_t first, std::int64_t last) { Part(*this).run(first, last); });
   }
 
  private:

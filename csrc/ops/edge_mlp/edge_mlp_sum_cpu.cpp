@@ -15,19 +15,20 @@ constexpr std::int64_t kEdgesOfSum = 128;
 
 // The sum over a group's edges of what `message(far node, its row's vector i, i)` makes of each, a tile.
 template <class T, class Shape, class S, class Message>
-NNZOO_INLINE Tile<T, Shape> sum_over_edges(const EdgeGroups& groups, std::int64_t group, const S* far,
-                                           std::int64_t hidden, const TilePlace& place, const Message& message) {
+NNZOO_INLINE FeatureTile<T, Shape> sum_over_edges(const EdgeGroups& groups, std::int64_t group, const S* far,
+                                                  std::int64_t hidden, const FeaturePlace& place,
+                                                  const Message& message) {
   const std::int64_t end = groups.start[group + 1];
   const Distance distance = Distance::of_rows(hidden * std::int64_t(sizeof(S)));
-  Tile<T, Shape> total = filled<Shape>(T(0));
+  FeatureTile<T, Shape> total = filled<Shape>(T(0));
   for (std::int64_t first = groups.start[group]; first < end; first += kEdgesOfSum) {
-    Tile<T, Shape> sum = filled<Shape>(T(0));
+    FeatureTile<T, Shape> sum = filled<Shape>(T(0));
     for_each_edge(
         groups, first, end - first < kEdgesOfSum ? end : first + kEdgesOfSum, distance,
         [&](std::int32_t node, std::int32_t, auto level)
             NNZOO_PREFETCHING { prefetch_tile<decltype(level), Shape, T>(far + node * hidden, place); },
         [&](std::int32_t node, std::int32_t) {
-          const Tile<T, Shape> row = load_tile<Shape, T>(far + node * hidden, place);
+          const FeatureTile<T, Shape> row = load_tile<Shape, T>(far + node * hidden, place);
 #pragma GCC unroll 8
           for (int i = 0; i < Shape::vectors; ++i) sum.v[i] += message(node, row.v[i], i);
         });
@@ -45,10 +46,10 @@ void forward(const EdgeMlpSum& args, Nonlinear<relu> nonlinear) {
   S* const out = static_cast<S*>(call.out);
   for_each_row_tile<T, most_vectors<relu>>(
       call.in, call.hidden, call.hidden, false, call.threads, call.valid,
-      [&](auto shape, const TilePlace& place, std::int64_t target) {
+      [&](auto shape, const FeaturePlace& place, std::int64_t target) {
         using Shape = decltype(shape);
-        const Tile<T, Shape> near = load_tile<Shape, T>(p + target * call.hidden, place);
-        Tile<T, Shape> sum =
+        const FeatureTile<T, Shape> near = load_tile<Shape, T>(p + target * call.hidden, place);
+        FeatureTile<T, Shape> sum =
             sum_over_edges<T, Shape>(call.in, target, q, call.hidden, place,
                                      [&](std::int32_t, Vec<T> far, int i) { return nonlinear.value(near.v[i] + far); });
         const std::int32_t size = call.in.start[target + 1] - call.in.start[target];
@@ -69,11 +70,11 @@ void find_grad_p(const EdgeMlpGradients& args, Nonlinear<relu> nonlinear) {
   const S* const grad = static_cast<const S*>(args.grad);
   for_each_row_tile<T, most_vectors<relu>>(
       call.in, call.hidden, call.hidden, false, call.threads, call.valid,
-      [&](auto shape, const TilePlace& place, std::int64_t target) {
+      [&](auto shape, const FeaturePlace& place, std::int64_t target) {
         using Shape = decltype(shape);
-        const Tile<T, Shape> near = load_tile<Shape, T>(p + target * call.hidden, place);
-        const Tile<T, Shape> received = load_tile<Shape, T>(grad + target * call.hidden, place);
-        const Tile<T, Shape> sum = sum_over_edges<T, Shape>(
+        const FeatureTile<T, Shape> near = load_tile<Shape, T>(p + target * call.hidden, place);
+        const FeatureTile<T, Shape> received = load_tile<Shape, T>(grad + target * call.hidden, place);
+        const FeatureTile<T, Shape> sum = sum_over_edges<T, Shape>(
             call.in, target, q, call.hidden, place,
             [&](std::int32_t, Vec<T> far, int i) { return nonlinear.passed(received.v[i], near.v[i] + far); });
         store_tile<Shape>(sum, static_cast<S*>(args.grad_p) + target * call.hidden, place);
@@ -89,10 +90,10 @@ void find_grad_q(const EdgeMlpGradients& args, Nonlinear<relu> nonlinear) {
   const S* const grad = static_cast<const S*>(args.grad);
   for_each_row_tile<T, most_vectors<relu>>(
       call.out_of, call.hidden, call.hidden, false, call.threads, call.valid,
-      [&](auto shape, const TilePlace& place, std::int64_t source) {
+      [&](auto shape, const FeaturePlace& place, std::int64_t source) {
         using Shape = decltype(shape);
-        const Tile<T, Shape> near = load_tile<Shape, T>(q + source * call.hidden, place);
-        const Tile<T, Shape> sum = sum_over_edges<T, Shape>(
+        const FeatureTile<T, Shape> near = load_tile<Shape, T>(q + source * call.hidden, place);
+        const FeatureTile<T, Shape> sum = sum_over_edges<T, Shape>(
             call.out_of, source, p, call.hidden, place, [&](std::int32_t target, Vec<T> far, int i) {
               const S* const row = grad + target * call.hidden + place.feature + i * Vec<T>::width;
               return nonlinear.passed(load_vector<Shape, T>(row, place), far + near.v[i]);

@@ -1,10 +1,10 @@
-// What an edge's network does before its product, and the blocks of targets that a thread takes.
+// What an edge's network does before its product.
 #pragma once
 
 #include "common/activation.h"
 #include "common/scratch.h"
 #include "ops/edge_mlp/edge_mlp.h"
-#include "ops/gather_scatter/schedule.h"
+#include "ops/gather_scatter/blocks.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -52,18 +52,6 @@ NNZOO_INLINE void fetch_row(const S* rows, std::int32_t node, std::int64_t hidde
 }
 
 NNZOO_INLINE std::int64_t words_of(std::int64_t outputs) { return (outputs + 31) / 32; }
-
-// Calls `body(block, first group, group behind the last)` in parallel for `count` blocks of about equal cost.
-template <class Body>
-NNZOO_INLINE void for_each_part(const EdgeGroups& groups, std::int64_t count, int threads, bool* valid,
-                                const Body& body) {
-  const Blocks blocks{groups, count};
-  parallel_for_dynamic(count, threads, [&](std::int64_t block) {
-    const Range part{blocks.first(block), blocks.first(block + 1)};
-    if (!valid_positions(groups, {groups.start[part.begin], groups.start[part.end]}, true)) return mark_invalid(valid);
-    body(block, part.begin, part.end);
-  });
-}
 
 }  // namespace NNZOO_ISA
 }  // namespace nnzoo

@@ -23,35 +23,37 @@ struct Distance {
 template <class Ahead, class Visit>
 NNZOO_INLINE void for_each_edge(const EdgeGroups& groups, std::int64_t begin, std::int64_t end, Distance distance,
                                 const Ahead& ahead, const Visit& visit) {
+  const std::int32_t *const node = groups.node, *const edge = groups.edge;
   const std::int64_t last = groups.num_edges - 1;
   for (std::int64_t k = begin; k < end; ++k) {
     if (distance.far > 0) {
       const std::int64_t later = k + distance.far < last ? k + distance.far : last;
       const std::int64_t soon = k + distance.near < last ? k + distance.near : last;
-      ahead(groups.node[later], groups.edge[later], Far());
-      ahead(groups.node[soon], groups.edge[soon], Near());
+      ahead(node[later], edge[later], Far());
+      ahead(node[soon], edge[soon], Near());
     }
-    visit(groups.node[k], groups.edge[k]);
+    visit(node[k], edge[k]);
   }
 }
 
 // Fetches what the factors of an edge are read from.
 template <class Level, class S, WeightKind kind>
 NNZOO_INLINE void prefetch_factors(const Weights<S, kind>& weights, std::int32_t, std::int32_t edge,
-                                   const TilePlace& place) {
+                                   const FeaturePlace& place) {
   weights.template prefetch<Level>(edge, place);
 }
 template <class Level, class Factors>
 NNZOO_INLINE void prefetch_factors(const Factors& factors, std::int32_t node, std::int32_t edge,
-                                   const TilePlace& place) {
+                                   const FeaturePlace& place) {
   factors.template prefetch<Level>(node, edge, place);
 }
 
 // sum += factor * the rows of the group's nodes, where `factor(node, edge, i)` gives the factors of vector i, if any.
 template <class Shape, bool has_factors, class T, class S, class EdgeWeights, class Factor>
 NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S* rows, std::int64_t stride,
-                           Distance distance, const EdgeWeights& weights, const TilePlace& place, const Factor& factor,
-                           Tile<T, Shape>& sum) {
+                           Distance distance, const EdgeWeights& weights, const FeaturePlace& place,
+                           const Factor& factor, FeatureTile<T, Shape>& result) {
+  FeatureTile<T, Shape> sum = result;  // a tile of its own stays in registers, one that is referred to doesn't
   for_each_edge(
       groups, groups.start[group], groups.start[group + 1], distance,
       [&](std::int32_t node, std::int32_t edge, auto level) NNZOO_PREFETCHING {
@@ -60,7 +62,7 @@ NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S
         prefetch_factors<Level>(weights, node, edge, place);
       },
       [&](std::int32_t node, std::int32_t edge) {
-        const Tile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);
+        const FeatureTile<T, Shape> row = load_tile<Shape, T>(rows + node * stride, place);
 #pragma GCC unroll 8
         for (int i = 0; i < Shape::vectors; ++i) {
           if constexpr (has_factors) {
@@ -70,6 +72,7 @@ NNZOO_INLINE void add_rows(const EdgeGroups& groups, std::int64_t group, const S
           }
         }
       });
+  result = sum;
 }
 
 // Whether results [count, features] go past the caches. Only where every vector is whole and aligned: they begin anew
@@ -83,7 +86,7 @@ NNZOO_INLINE bool streams_rows(const void* results, std::int64_t count, std::int
 }
 
 template <class Shape, class T, class S>
-NNZOO_INLINE void store_tile(const Tile<T, Shape>& tile, S* row, const TilePlace& place, bool streamed) {
+NNZOO_INLINE void store_tile(const FeatureTile<T, Shape>& tile, S* row, const FeaturePlace& place, bool streamed) {
   if constexpr (!Shape::partial) {
     if (streamed) {
 #pragma GCC unroll 8

@@ -2,9 +2,8 @@
 //   kept rows    over the targets: what the gradient of a message needs to know of the other messages
 //   grad_x       over the sources: the rows of grad (or kept rows) at the other ends of a source's edges
 //   grad_weight  over the edges: the dot product of x[source] and what the message receives; of a sum or mean with
-//   heads
-//                that fit a tile, the pass over the sources finds it on its way
-#include "ops/gather_scatter/ahead.h"
+//                heads that fit a tile, the pass over the sources finds it on its way
+#include "ops/gather_scatter/messages.h"
 #include "ops/gather_scatter/passing.h"
 #include "ops/gather_scatter/ties.h"
 
@@ -91,7 +90,7 @@ class Backward {
     const T* parts;
 
     template <class Level>
-    NNZOO_INLINE void prefetch(std::int32_t target, std::int32_t edge, const TilePlace& place) const {
+    NNZOO_INLINE void prefetch(std::int32_t target, std::int32_t edge, const FeaturePlace& place) const {
       Level::fetch(parts + target);
       weights.template prefetch<Level>(edge, place);
     }
@@ -114,12 +113,13 @@ class Backward {
   void find_kept(int r) const {
     const Rows<S> rows = this->rows(r);
     for_each_row_tile<T, 1>(args_.in, args_.features, span_, weighted, args_.threads, args_.valid,
-                            [&](auto shape, const TilePlace& place, std::int64_t target) {
+                            [&](auto shape, const FeaturePlace& place, std::int64_t target) {
                               using Shape = decltype(shape);
                               const std::int64_t at = target * args_.features + place.feature;
                               Kept<T, Shape> kept = gather_kept<how, T, Shape>(
-                                  rows, at, place, args_.reduces[r], size_of(target),
-                                  [&](const auto& visit) { for_each_message<Shape>(place, target, visit); });
+                                  rows, at, place, args_.reduces[r], size_of(target), [&](const auto& visit) {
+                                    messages().template for_each<Shape>(place, target, visit);
+                                  });
                               store_vector<Shape>(kept.first.v[0], rows.share + at, place);
                               store_vector<Shape>(kept.second.v[0], rows.share + values_ + at, place);
                             });
@@ -130,58 +130,34 @@ class Backward {
     const Rows<S> rows = this->rows(r);
     const Ties ties = this->ties(r);
     for_each_row_tile<T>(args_.in, args_.features, span_, weighted || ties.bits, args_.threads, args_.valid,
-                         [&](auto shape, const TilePlace& place, std::int64_t target) {
+                         [&](auto shape, const FeaturePlace& place, std::int64_t target) {
                            ties_of_row<decltype(shape)>(rows, ties, place, target);
                          });
   }
 
   template <class Shape>
-  NNZOO_INLINE void ties_of_row(const Rows<S>& rows, const Ties& ties, const TilePlace& place,
+  NNZOO_INLINE void ties_of_row(const Rows<S>& rows, const Ties& ties, const FeaturePlace& place,
                                 std::int64_t target) const {
     const std::int64_t row = target * args_.features, offset = ties.bits ? ties.template offset<T>(place, span_) : 0;
-    const Tile<T, Shape> best = load_tile<Shape, T>(rows.out + row, place);
-    Tile<T, Shape> count = filled<Shape>(T(0));
-    for_each_edge(
-        args_.in, args_.in.start[target], args_.in.start[target + 1], distance_,
-        [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
-          using Level = decltype(level);
-          weights_.template prefetch<Level>(edge, place);
-          prefetch_tile<Level, Shape, T>(x_ + source * args_.x_stride, place);
-          if (ties.bits) __builtin_prefetch(ties.of(edge, offset), 1, 2);
+    const FeatureTile<T, Shape> best = load_tile<Shape, T>(rows.out + row, place);
+    FeatureTile<T, Shape> count = filled<Shape>(T(0));
+    messages().template for_each<Shape>(
+        place, target,
+        [&](int i, Vec<T> message, std::int32_t edge) {
+          const Mask<T> attains = message == best.v[i];
+          count.v[i] += one_if(attains);
+          if (ties.bits) ties.of(edge, offset)[i] = static_cast<std::uint16_t>(mask_bits(attains));
         },
-        [&](std::int32_t source, std::int32_t edge) {
-          const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
-          std::uint16_t* const bits = ties.bits ? ties.of(edge, offset) : nullptr;
-#pragma GCC unroll 8
-          for (int i = 0; i < Shape::vectors; ++i) {
-            const Mask<T> attains = weights_.template message<Shape>(x.v[i], edge, place, i) == best.v[i];
-            count.v[i] += one_if(attains);
-            if (bits) bits[i] = static_cast<std::uint16_t>(mask_bits(attains));
-          }
+        [&](std::int32_t edge) NNZOO_PREFETCHING {
+          if (ties.bits) __builtin_prefetch(ties.of(edge, offset), 1, 2);
         });
-    Tile<T, Shape> share = load_tile<Shape, T>(rows.grad + row, place);
+    FeatureTile<T, Shape> share = load_tile<Shape, T>(rows.grad + row, place);
 #pragma GCC unroll 8
     for (int i = 0; i < Shape::vectors; ++i) share.v[i] = share.v[i] / count.v[i];
     store_tile<Shape>(share, rows.share + row, place);
   }
 
-  template <class Shape, class Visit>
-  NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
-    for_each_edge(
-        args_.in, args_.in.start[target], args_.in.start[target + 1], distance_,
-        [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
-          using Level = decltype(level);
-          weights_.template prefetch<Level>(edge, place);
-          prefetch_tile<Level, Shape, T>(x_ + source * args_.x_stride, place);
-        },
-        [&](std::int32_t source, std::int32_t edge) {
-          const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
-#pragma GCC unroll 8
-          for (int i = 0; i < Shape::vectors; ++i) {
-            visit(i, weights_.template message<Shape>(x.v[i], edge, place, i));
-          }
-        });
-  }
+  Messages<S, kind> messages() const { return {args_.in, x_, args_.x_stride, weights_, distance_}; }
 
   // Whether a source's edges find their weights' gradients while they are walked for grad_x.
   bool finds_weights_with_x(std::int64_t span) const {
@@ -196,9 +172,9 @@ class Backward {
   template <int most>
   void find_grad_x(std::int64_t span, bool with_weights) const {
     for_each_row_tile<T, most>(args_.out_of, args_.features, span, weighted || ties_.bits, args_.threads, args_.valid,
-                               [&](auto shape, const TilePlace& place, std::int64_t source) {
+                               [&](auto shape, const FeaturePlace& place, std::int64_t source) {
                                  using Shape = decltype(shape);
-                                 Tile<T, Shape> sum = filled<Shape>(T(0));
+                                 FeatureTile<T, Shape> sum = filled<Shape>(T(0));
                                  if constexpr (weighted && most > 1) {
                                    if (with_weights) {
                                      add_grad_and_weights(place, source, sum);
@@ -213,7 +189,7 @@ class Backward {
   S* grad_x_row(std::int64_t source) const { return static_cast<S*>(args_.grad_x) + source * args_.features; }
 
   template <bool further, class Shape>
-  NNZOO_INLINE void add_grad(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
+  NNZOO_INLINE void add_grad(const FeaturePlace& place, std::int64_t source, int r, FeatureTile<T, Shape>& sum) const {
     const S* const grad = grad_ + r * values_;
     switch (args_.reduces[r]) {
       case Reduce::sum:
@@ -244,9 +220,10 @@ class Backward {
   // A sum's or mean's gradients of x and of the weights, whose heads are tiles. Both are the very sums that add_grad
   // and find_grad_weight form, so that results don't depend on which pass finds them.
   template <class Shape>
-  NNZOO_INLINE void add_grad_and_weights(const TilePlace& place, std::int64_t source, Tile<T, Shape>& sum) const {
+  NNZOO_INLINE void add_grad_and_weights(const FeaturePlace& place, std::int64_t source,
+                                         FeatureTile<T, Shape>& sum) const {
     const bool mean = args_.reduces[0] == Reduce::mean;
-    const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
+    const FeatureTile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
     for_each_edge(
         args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1], distance_,
         [&](std::int32_t target, std::int32_t edge, auto level) NNZOO_PREFETCHING {
@@ -256,7 +233,7 @@ class Backward {
           if (mean) Level::fetch(parts_ + target);
         },
         [&](std::int32_t target, std::int32_t edge) {
-          const Tile<T, Shape> grad = load_tile<Shape, T>(grad_ + target * args_.features, place);
+          const FeatureTile<T, Shape> grad = load_tile<Shape, T>(grad_ + target * args_.features, place);
           const Vec<T> part = Vec<T>::set(mean ? parts_[target] : T(1));
           S* const result = static_cast<S*>(args_.grad_weight) + edge * args_.heads;
           Vec<T> dot = Vec<T>::zero();
@@ -276,7 +253,8 @@ class Backward {
 
   // Of an extreme: the shares of the targets whose extreme a message is.
   template <class Shape>
-  NNZOO_INLINE void add_shares(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
+  NNZOO_INLINE void add_shares(const FeaturePlace& place, std::int64_t source, int r,
+                               FeatureTile<T, Shape>& sum) const {
     const T* const shares = rows(r).share;
     const Ties ties = this->ties(r);
     const std::int64_t offset = ties.template offset<T>(place, span_);
@@ -289,7 +267,7 @@ class Backward {
           prefetch_tile<Level, Shape, T>(shares + target * args_.features, place);
         },
         [&](std::int32_t target, std::int32_t edge) {
-          const Tile<T, Shape> share = load_tile<Shape, T>(shares + target * args_.features, place);
+          const FeatureTile<T, Shape> share = load_tile<Shape, T>(shares + target * args_.features, place);
           const std::uint16_t* const bits = ties.of(edge, offset);
 #pragma GCC unroll 8
           for (int i = 0; i < Shape::vectors; ++i) {
@@ -304,8 +282,9 @@ class Backward {
   }
 
   template <Passing how, class Shape>
-  NNZOO_INLINE void add_received(const TilePlace& place, std::int64_t source, int r, Tile<T, Shape>& sum) const {
-    const Tile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
+  NNZOO_INLINE void add_received(const FeaturePlace& place, std::int64_t source, int r,
+                                 FeatureTile<T, Shape>& sum) const {
+    const FeatureTile<T, Shape> x = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
     const Rows<S> rows = this->rows(r);
     for_each_edge(
         args_.out_of, args_.out_of.start[source], args_.out_of.start[source + 1], distance_,
@@ -348,7 +327,7 @@ class Backward {
         const std::int64_t ahead = k + Far::edges < in.num_edges ? k + Far::edges : in.num_edges - 1;
         prefetch_row(x_ + in.node[ahead] * args_.x_stride);
         __builtin_prefetch(static_cast<S*>(args_.grad_weight) + in.edge[ahead] * args_.heads, 1, 2);
-        weights_.template prefetch<Far>(in.edge[ahead], TilePlace{0, 0, 0});
+        weights_.template prefetch<Far>(in.edge[ahead], FeaturePlace{0, 0, 0});
         weight_of_edge(span, static_cast<std::int32_t>(target), in.node[k], in.edge[k]);
       }
     });
@@ -374,7 +353,7 @@ class Backward {
     S* const result = static_cast<S*>(args_.grad_weight) + edge * args_.heads;
     const S* const x = x_ + source * args_.x_stride;
     Vec<T> dot = Vec<T>::zero();
-    for_each_tile<T>(args_.features, span, 1, [&](auto shape, const TilePlace& place) {
+    for_each_tile<T>(args_.features, span, 1, [&](auto shape, const FeaturePlace& place) {
       using Shape = decltype(shape);
       const Vec<T> value = load_vector<Shape, T>(x + place.feature, place);
       Vec<T> sum = Vec<T>::zero();
@@ -393,7 +372,7 @@ class Backward {
 
   // G of one vector of one message, for reduction r.
   template <class Shape>
-  NNZOO_INLINE Vec<T> received_of(Vec<T> x, std::int32_t target, std::int32_t edge, const TilePlace& place,
+  NNZOO_INLINE Vec<T> received_of(Vec<T> x, std::int32_t target, std::int32_t edge, const FeaturePlace& place,
                                   int r) const {
     const std::int64_t at = target * args_.features + place.feature;
     const Rows<S> rows = this->rows(r);

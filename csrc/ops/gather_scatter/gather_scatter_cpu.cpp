@@ -1,6 +1,6 @@
 // Forward by registers: a row's tile of features stays in registers while the row's edges are walked.
 #include "common/vmath.h"
-#include "ops/gather_scatter/ahead.h"
+#include "ops/gather_scatter/messages.h"
 
 namespace nnzoo {
 namespace NNZOO_ISA {
@@ -55,17 +55,17 @@ class Forward {
   template <int most>
   void walk(std::int64_t span) const {
     for_each_row_tile<T, most>(args_.in, args_.features, span, weighted, args_.threads, args_.valid,
-                               [&](auto shape, const TilePlace& place, std::int64_t target) {
+                               [&](auto shape, const FeaturePlace& place, std::int64_t target) {
                                  for (int r = 0; r < args_.num_reduces; ++r)
                                    reduce_row<most == 1>(shape, place, target, r);
                                });
   }
 
   template <bool further, class Shape>
-  NNZOO_INLINE void reduce_row(Shape, const TilePlace& place, std::int64_t target, int r) const {
+  NNZOO_INLINE void reduce_row(Shape, const FeaturePlace& place, std::int64_t target, int r) const {
     S* const out = out_ + (r * args_.in.num_groups + target) * args_.features;
     const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
-    Tile<T, Shape> result = filled<Shape>(T(args_.reduces[r] == Reduce::mul ? 1 : 0));
+    FeatureTile<T, Shape> result = filled<Shape>(T(args_.reduces[r] == Reduce::mul ? 1 : 0));
     if (size > 0) {
       switch (args_.reduces[r]) {
         case Reduce::sum:
@@ -88,14 +88,14 @@ class Forward {
   }
 
   template <class Shape>
-  NNZOO_INLINE void add(const TilePlace& place, std::int64_t target, Tile<T, Shape>& sum) const {
+  NNZOO_INLINE void add(const FeaturePlace& place, std::int64_t target, FeatureTile<T, Shape>& sum) const {
     add_rows<Shape, weighted>(
         args_.in, target, x_, args_.x_stride, distance_, weights_, place,
         [&](std::int32_t, std::int32_t edge, int i) { return weights_.template at<Shape>(edge, place, i); }, sum);
   }
 
   template <class Shape>
-  NNZOO_INLINE void mean(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
+  NNZOO_INLINE void mean(const FeaturePlace& place, std::int64_t target, FeatureTile<T, Shape>& result) const {
     const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
     add(place, target, result);
 #pragma GCC unroll 8
@@ -103,8 +103,8 @@ class Forward {
   }
 
   template <class Shape>
-  NNZOO_INLINE void reduce_row_further(Reduce reduce, const TilePlace& place, std::int64_t target,
-                                       Tile<T, Shape>& result) const {
+  NNZOO_INLINE void reduce_row_further(Reduce reduce, const FeaturePlace& place, std::int64_t target,
+                                       FeatureTile<T, Shape>& result) const {
     switch (reduce) {
       case Reduce::mul:
         return for_each_message<Shape>(place, target, [&](int i, Vec<T> message) { result.v[i] *= message; });
@@ -123,10 +123,10 @@ class Forward {
 
   // Rows are walked twice, the second time from the cache where the group is not a hub.
   template <class Shape>
-  NNZOO_INLINE void variance(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
+  NNZOO_INLINE void variance(const FeaturePlace& place, std::int64_t target, FeatureTile<T, Shape>& result) const {
     const std::int32_t size = args_.in.start[target + 1] - args_.in.start[target];
     const auto walk = [&](const auto& visit) { for_each_message<Shape>(place, target, visit); };
-    const Tile<T, Shape> middle = shifted_mean<T, Shape>(T(size), walk);
+    const FeatureTile<T, Shape> middle = shifted_mean<T, Shape>(T(size), walk);
     walk([&](int i, Vec<T> message) {
       const Vec<T> distance = message - middle.v[i];
       result.v[i] = fma(distance, distance, result.v[i]);
@@ -137,8 +137,8 @@ class Forward {
   // The mean of the distances to the largest message: equal messages give exactly that, and a large one costs small
   // differences no digits.
   template <class Shape>
-  NNZOO_INLINE void softmax(const TilePlace& place, std::int64_t target, Tile<T, Shape>& result) const {
-    Tile<T, Shape> top = filled<Shape>(Max::template identity<T>()), total = filled<Shape>(T(0));
+  NNZOO_INLINE void softmax(const FeaturePlace& place, std::int64_t target, FeatureTile<T, Shape>& result) const {
+    FeatureTile<T, Shape> top = filled<Shape>(Max::template identity<T>()), total = filled<Shape>(T(0));
     extreme<Max>(place, target, top);
     for_each_message<Shape>(place, target, [&](int i, Vec<T> message) {
       const Vec<T> distance = message - top.v[i], share = exp(distance);
@@ -151,28 +151,14 @@ class Forward {
   }
 
   template <class Op, class Shape>
-  NNZOO_INLINE void extreme(const TilePlace& place, std::int64_t target, Tile<T, Shape>& best) const {
+  NNZOO_INLINE void extreme(const FeaturePlace& place, std::int64_t target, FeatureTile<T, Shape>& best) const {
     best = filled<Shape>(Op::template identity<T>());
     for_each_message<Shape>(place, target, [&](int i, Vec<T> message) { best.v[i] = Op::apply(best.v[i], message); });
   }
 
-  // Calls `visit(i, message)` for each vector i of the tile of each message to `target`.
   template <class Shape, class Visit>
-  NNZOO_INLINE void for_each_message(const TilePlace& place, std::int64_t target, const Visit& visit) const {
-    for_each_edge(
-        args_.in, args_.in.start[target], args_.in.start[target + 1], distance_,
-        [&](std::int32_t source, std::int32_t edge, auto level) NNZOO_PREFETCHING {
-          using Level = decltype(level);
-          weights_.template prefetch<Level>(edge, place);
-          prefetch_tile<Level, Shape, T>(x_ + source * args_.x_stride, place);
-        },
-        [&](std::int32_t source, std::int32_t edge) {
-          const Tile<T, Shape> row = load_tile<Shape, T>(x_ + source * args_.x_stride, place);
-#pragma GCC unroll 8
-          for (int i = 0; i < Shape::vectors; ++i) {
-            visit(i, weights_.template message<Shape>(row.v[i], edge, place, i));
-          }
-        });
+  NNZOO_INLINE void for_each_message(const FeaturePlace& place, std::int64_t target, const Visit& visit) const {
+    Messages<S, kind>{args_.in, x_, args_.x_stride, weights_, distance_}.template for_each<Shape>(place, target, visit);
   }
 
   const GatherScatterForward& args_;

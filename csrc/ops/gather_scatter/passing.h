@@ -57,7 +57,7 @@ struct Rows {
 
 template <class T, class Shape>
 struct Kept {
-  Tile<T, Shape> first, second;
+  FeatureTile<T, Shape> first, second;
 };
 
 template <class T>
@@ -67,7 +67,7 @@ NNZOO_INLINE Vec<T> one_if(Mask<T> mask) {
 
 // What a message receives, of one vector; `at` is the vector's place in the target's rows.
 template <Passing how, class T, class Shape, class S>
-NNZOO_INLINE Vec<T> received(const Rows<S>& rows, Vec<T> message, std::int64_t at, const TilePlace& place) {
+NNZOO_INLINE Vec<T> received(const Rows<S>& rows, Vec<T> message, std::int64_t at, const FeaturePlace& place) {
   const Vec<T> first = load_vector<Shape, T>(rows.share + at, place);
   if constexpr (how == Passing::extreme) {
     return one_if(message == load_vector<Shape, T>(rows.out + at, place)) * first;
@@ -90,10 +90,10 @@ NNZOO_INLINE Vec<T> received(const Rows<S>& rows, Vec<T> message, std::int64_t a
 // The two kept rows of one tile, of what isn't an extreme; `walk(visit)` calls `visit(i, message)` for each vector of
 // each of the target's messages.
 template <Passing how, class T, class Shape, class S, class Walk>
-NNZOO_INLINE Kept<T, Shape> gather_kept(const Rows<S>& rows, std::int64_t at, const TilePlace& place, Reduce reduce,
+NNZOO_INLINE Kept<T, Shape> gather_kept(const Rows<S>& rows, std::int64_t at, const FeaturePlace& place, Reduce reduce,
                                         T size, const Walk& walk) {
   const S* const grad_row = rows.grad + at - place.feature;
-  Tile<T, Shape> grad = load_tile<Shape, T>(grad_row, place);
+  FeatureTile<T, Shape> grad = load_tile<Shape, T>(grad_row, place);
   Kept<T, Shape> kept{filled<Shape>(T(0)), filled<Shape>(T(0))};
   if constexpr (how == Passing::product) {
     kept.first = grad;

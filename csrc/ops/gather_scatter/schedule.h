@@ -107,7 +107,7 @@ NNZOO_INLINE void for_each_row_tile(const EdgeGroups& groups, std::int64_t featu
       return mark_invalid(valid);
     }
     std::int64_t index = 0;
-    for_each_tile<T, most>(features, span, plan.most_vectors, [&](auto shape, const TilePlace& place) {
+    for_each_tile<T, most>(features, span, plan.most_vectors, [&](auto shape, const FeaturePlace& place) {
       if (index++ % plan.slices != slice) return;
       for (std::int64_t row = rows.begin; row < rows.end; ++row) body(shape, place, row);
     });

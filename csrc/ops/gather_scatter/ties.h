@@ -45,7 +45,7 @@ struct Ties {
 
   // Where those of a tile lie among an edge's.
   template <class T>
-  NNZOO_INLINE std::int64_t offset(const TilePlace& place, std::int64_t span) const {
+  NNZOO_INLINE std::int64_t offset(const FeaturePlace& place, std::int64_t span) const {
     const std::int64_t head = place.feature / span;
     return head * of_head + (place.feature - head * span) / Vec<T>::width;
   }

@@ -17,18 +17,18 @@ struct TileShape {
 constexpr int kMostVectors = 8;
 
 // Where a tile lies in a row: its first feature, the head that this belongs to, and the lanes of a partial tile.
-struct TilePlace {
+struct FeaturePlace {
   std::int64_t feature, head;
   int lanes;
 };
 
 template <class T, class Shape>
-struct Tile {
+struct FeatureTile {
   Vec<T> v[Shape::vectors];
 };
 
 template <class Shape, class T, class S>
-NNZOO_INLINE Vec<T> load_vector(const S* p, const TilePlace& place) {
+NNZOO_INLINE Vec<T> load_vector(const S* p, const FeaturePlace& place) {
   if constexpr (Shape::partial) {
     return Vec<T>::load(p, place.lanes);
   } else {
@@ -37,7 +37,7 @@ NNZOO_INLINE Vec<T> load_vector(const S* p, const TilePlace& place) {
 }
 
 template <class Shape, class T, class S>
-NNZOO_INLINE void store_vector(Vec<T> value, S* p, const TilePlace& place) {
+NNZOO_INLINE void store_vector(Vec<T> value, S* p, const FeaturePlace& place) {
   if constexpr (Shape::partial) {
     value.store(p, place.lanes);
   } else {
@@ -46,16 +46,16 @@ NNZOO_INLINE void store_vector(Vec<T> value, S* p, const TilePlace& place) {
 }
 
 template <class Shape, class T>
-NNZOO_INLINE Tile<T, Shape> filled(T value) {
-  Tile<T, Shape> tile;
+NNZOO_INLINE FeatureTile<T, Shape> filled(T value) {
+  FeatureTile<T, Shape> tile;
 #pragma GCC unroll 8
   for (int i = 0; i < Shape::vectors; ++i) tile.v[i] = Vec<T>::set(value);
   return tile;
 }
 
 template <class Shape, class T, class S>
-NNZOO_INLINE Tile<T, Shape> load_tile(const S* row, const TilePlace& place) {
-  Tile<T, Shape> tile;
+NNZOO_INLINE FeatureTile<T, Shape> load_tile(const S* row, const FeaturePlace& place) {
+  FeatureTile<T, Shape> tile;
 #pragma GCC unroll 8
   for (int i = 0; i < Shape::vectors; ++i) {
     tile.v[i] = load_vector<Shape, T>(row + place.feature + i * Vec<T>::width, place);
@@ -64,7 +64,7 @@ NNZOO_INLINE Tile<T, Shape> load_tile(const S* row, const TilePlace& place) {
 }
 
 template <class Shape, class T, class S>
-NNZOO_INLINE void store_tile(const Tile<T, Shape>& tile, S* row, const TilePlace& place) {
+NNZOO_INLINE void store_tile(const FeatureTile<T, Shape>& tile, S* row, const FeaturePlace& place) {
 #pragma GCC unroll 8
   for (int i = 0; i < Shape::vectors; ++i) {
     store_vector<Shape>(tile.v[i], row + place.feature + i * Vec<T>::width, place);
@@ -83,7 +83,7 @@ struct Near {
 };
 
 template <class Level, class Shape, class T, class S>
-NNZOO_INLINE void prefetch_tile(const S* row, const TilePlace& place) {
+NNZOO_INLINE void prefetch_tile(const S* row, const FeaturePlace& place) {
   constexpr int line = 64 / sizeof(S);
 #pragma GCC unroll 16
   for (int i = 0; i < Shape::vectors * Vec<T>::width; i += line) Level::fetch(row + place.feature + i);
@@ -97,7 +97,7 @@ NNZOO_INLINE void for_each_tile(std::int64_t features, std::int64_t span, int mo
   for (std::int64_t first = 0, head = 0; first < features; first += span, ++head) {
     std::int64_t done = 0;
     const auto run = [&](auto shape, int lanes) {
-      body(shape, TilePlace{first + done, head, lanes});
+      body(shape, FeaturePlace{first + done, head, lanes});
       done += lanes;
     };
     if constexpr (most >= 8) {
@@ -150,7 +150,7 @@ struct Weights {
 
   // The factors of vector `i` of a tile.
   template <class Shape>
-  NNZOO_INLINE Vec<T> at(std::int32_t edge, const TilePlace& place, int i) const {
+  NNZOO_INLINE Vec<T> at(std::int32_t edge, const FeaturePlace& place, int i) const {
     const S* const row = data + edge * heads;
     if constexpr (kind == WeightKind::per_feature) {
       return load_vector<Shape, T>(row + place.feature + i * Vec<T>::width, place);
@@ -160,7 +160,7 @@ struct Weights {
   }
 
   template <class Level>
-  NNZOO_INLINE void prefetch(std::int32_t edge, const TilePlace& place) const {
+  NNZOO_INLINE void prefetch(std::int32_t edge, const FeaturePlace& place) const {
     if constexpr (present) {
       Level::fetch(data + edge * heads + (kind == WeightKind::per_feature ? place.feature : place.head));
     } else {
@@ -170,7 +170,7 @@ struct Weights {
 
   // The message of one vector, as it would be stored: max and min compare these.
   template <class Shape>
-  NNZOO_INLINE Vec<T> message(Vec<T> x, std::int32_t edge, const TilePlace& place, int i) const {
+  NNZOO_INLINE Vec<T> message(Vec<T> x, std::int32_t edge, const FeaturePlace& place, int i) const {
     if constexpr (!present) {
       return x;
     } else {
@@ -189,8 +189,8 @@ struct Weights {
 // The mean of the messages that `walk(visit)` shows to `visit(i, message)`, taken of their distances to the first:
 // equal messages have exactly themselves for their mean.
 template <class T, class Shape, class Walk>
-NNZOO_INLINE Tile<T, Shape> shifted_mean(T size, const Walk& walk) {
-  Tile<T, Shape> first = filled<Shape>(T(0)), mean = first;
+NNZOO_INLINE FeatureTile<T, Shape> shifted_mean(T size, const Walk& walk) {
+  FeatureTile<T, Shape> first = filled<Shape>(T(0)), mean = first;
   int seen = 0;
   walk([&](int i, Vec<T> message) {
     if (seen < Shape::vectors) first.v[i] = message, ++seen;
