@@ -54,7 +54,7 @@ def tune_allocator(enable: bool = True, huge_pages: bool = True) -> bool:
 
 
 def _advise_heap(libc: ctypes.CDLL, wanted: bool) -> None:
-    """Grows the heap by a block that is freed at once: its addresses, advised to be huge pages, serve what comes next."""
+    """Grows the heap by a block that is freed at once: its addresses, advised to be huge pages, serve later tensors."""
     global _advised
     if _advised and not wanted:
         libc.malloc_trim(0)

@@ -337,6 +337,17 @@ def test_features_of_other_edges_are_refused():
     layer, _ = passing_layers(2, 3, "sum")
     with pytest.raises(ValueError, match=r"edge_attr is \[49, 3\], expected 50 rows"):
         layer(torch.randn(NODES, 7, dtype=torch.float64), EDGES, FEATURES[1:].double())
+    with pytest.raises(IndexError, match=r"^MessagePassingLayer: x is \[7\], expected nodes in dimension -2"):
+        layer(torch.randn(7, dtype=torch.float64), EDGES)
+
+
+def test_edges_of_several_copies_have_features():
+    layer, _ = passing_layers(2, 3, "sum")
+    x, attr = torch.randn(2, NODES, 7, dtype=torch.float64), torch.randn(2, *FEATURES.shape, dtype=torch.float64)
+    both = layer(x, EDGES, attr)
+    torch.testing.assert_close(both, torch.stack([layer(*each) for each in zip(x, [EDGES] * 2, attr, strict=True)]))
+    with pytest.raises(ValueError, match=r"edge_attr is \[2, 49, 3\], expected 50 rows"):
+        layer(x, EDGES, attr[:, 1:])
 
 
 def test_matrices_of_edges_serve_several_steps():

@@ -193,6 +193,13 @@ def test_wrong_calls():
             layer(torch.stack([x, x]), EDGES)
     with pytest.raises(IndexError, match="edge_index"):
         nn.GATv2Conv(7, 5)(x, EDGES + 3)
+    with pytest.raises(ValueError, match="edge_attr was given, expected None without an edge_dim"):
+        nn.GATv2Conv(7, 5)(x, EDGES, FEATURES)
+    with pytest.raises(AssertionError):
+        pyg.GATv2Conv(7, 5)(x, EDGES, FEATURES)
+    torch.manual_seed(0)
+    layer = nn.GATConv(7, 5)
+    assert torch.equal(layer(x, EDGES, FEATURES), layer(x, EDGES))
     with pytest.raises(ValueError, match="aggr"):
         nn.SAGEConv(7, 5, aggr="median")
 
@@ -225,6 +232,10 @@ def test_pools_equal_pyg(name, shape):
     for args in ((x, batch), (x, batch, 6), (x, None)):
         if args[1] is not None or len(shape) > 1:
             torch.testing.assert_close(ours(*args), theirs(*args))
+    nothing = x[..., :0, :] if len(shape) > 1 else x[:0]
+    assert torch.equal(ours(nothing, None), torch.zeros(ours(x, None).shape))
+    if name == "global_add_pool" and len(shape) > 1:
+        assert torch.equal(ours(nothing, None), theirs(nothing, None))
 
 
 @pytest.mark.parametrize("reduce", ["sum", "add", "mean", "max", "min", "var"])

@@ -70,6 +70,12 @@ def test_the_earlier_of_equal_nodes_stays():
     assert layer(x[:0], torch.empty(2, 0, dtype=torch.int64))[0].shape == (0, 7)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_counts_of_nodes_that_stay_are_not_rounded_to_bfloat16(dtype):
+    x, none = torch.randn(601, 7).to(dtype), torch.empty(2, 0, dtype=torch.int64)
+    assert nn.TopKPooling(7).to(dtype)(x, none)[0].shape == (301, 7)
+
+
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2}])
 def test_set2set_equals_pyg(options):
     ours, theirs = both(lambda m: m.Set2Set(7, 3, **options))
@@ -85,6 +91,9 @@ def test_set2set_equals_pyg(options):
     torch.testing.assert_close(ours(x), theirs(x, torch.zeros(NODES, dtype=torch.int64)))
     assert ours(x, batch, 6).shape == (6, 14) and not ours(x, batch, 6)[4:, 7:].any()
     assert ours(x[:0], batch[:0], 2).shape == (2, 14)
+    assert ours(x[:0], None, 0).shape == (0, 14) and ours(x[:0]).shape == (1, 14)
+    with pytest.raises(IndexError):
+        ours(x, None, 0)
 
 
 def test_set2set_under_autocast_equals_pyg():

@@ -205,6 +205,9 @@ class GATv2Conv(GATConv):
 
     Shapes:
         as `GATConv`, without `size`; a pair's second part must be there.
+
+    Raises:
+        ValueError: an `edge_attr` without `edge_dim`, which `GATConv` leaves unread; PyTorch Geometric refuses it too.
     """
 
     def __init__(
@@ -250,6 +253,8 @@ class GATv2Conv(GATConv):
         edge_attr: torch.Tensor | None = None,
         return_attention_weights: bool | None = None,
     ):
+        if edge_attr is not None and self.lin_edge is None:
+            raise ValueError(f"{type(self).__name__}: edge_attr was given, expected None without an edge_dim")
         pair = x if isinstance(x, (tuple, list)) else (x, x)
         residual = None if self.res is None else self.res(pair[1])
         source = self._rows(self.lin_l, pair[0])

@@ -14,10 +14,10 @@ def global_add_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | Non
     Args:
         x: [N] or [*, N, features].
         batch: int64 [N], the graph of each node, as `Graph.batch` gives it; None if there is one graph.
-        size: the number of graphs; by default the largest of `batch` plus 1.
+        size: the number of graphs; by default the largest of `batch` plus 1, or 1 without a `batch`.
 
     Returns:
-        [size] or [*, size, features].
+        [size] or [*, size, features]; for one graph without a `batch`, [*, features] if there are dimensions before N.
 
     Raises:
         as `ops.scatter`.
@@ -37,13 +37,16 @@ def global_max_pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | Non
 
 def _pool(x: torch.Tensor, batch: torch.Tensor | None, size: int | None, reduce: str) -> torch.Tensor:
     dim = -1 if x.dim() == 1 else -2
-    if batch is None and (size not in (None, 1) or x.shape[dim] == 0):
-        batch, size = torch.zeros(x.shape[dim], dtype=torch.int64, device=x.device), 1 if size is None else size
     if batch is not None:
         return ops.scatter(x, batch, dim, size, reduce)
+    keeps = x.dim() <= 2
+    if size not in (None, 1) or x.shape[dim] == 0:
+        size = 1 if size is None else size
+        pooled = ops.scatter(x, torch.zeros(x.shape[dim], dtype=torch.int64, device=x.device), dim, size, reduce)
+        return pooled if keeps or size != 1 else pooled.squeeze(dim)
     if reduce == "max":
-        return x.max(dim, keepdim=x.dim() <= 2)[0]
-    return x.sum(dim, keepdim=x.dim() <= 2) if reduce == "sum" else x.mean(dim, keepdim=x.dim() <= 2)
+        return x.max(dim, keepdim=keeps)[0]
+    return x.sum(dim, keepdim=keeps) if reduce == "sum" else x.mean(dim, keepdim=keeps)
 
 
 def members(batch: torch.Tensor, size: int | None = None) -> Graph:

@@ -45,10 +45,12 @@ class MessagePassing(torch.nn.Module):
     ):
         super().__init__()
         if flow not in ("source_to_target", "target_to_source"):
-            raise ValueError(f"MessagePassing: flow is {flow!r}, expected 'source_to_target' or 'target_to_source'")
+            raise ValueError(
+                f"{type(self).__name__}: flow is {flow!r}, expected 'source_to_target' or 'target_to_source'"
+            )
         for name in _names(aggr):
             if name not in REDUCTIONS:
-                raise ValueError(f"MessagePassing: aggr is {aggr!r}, expected {', '.join(REDUCTIONS)} or a list")
+                raise ValueError(f"{type(self).__name__}: aggr is {aggr!r}, expected {', '.join(REDUCTIONS)} or a list")
         self.aggr = aggr if aggr is None or isinstance(aggr, str) else list(aggr)
         self.flow = flow
         self.node_dim = node_dim
@@ -162,26 +164,25 @@ class MessagePassing(torch.nn.Module):
 
     def _agree_of_pair(self, sizes: list, i: int, data: tuple | list, name: str) -> None:
         if len(data) != 2:
-            raise ValueError(f"MessagePassing: {name} has {len(data)} parts, expected a tensor or a pair")
+            raise ValueError(f"{type(self).__name__}: {name} has {len(data)} parts, expected a tensor or a pair")
         for place, part in zip((1 - i, i), data, strict=True):
             self._agree(sizes, place, part, name)
         if i == 0 and None not in sizes and sizes[0] != sizes[1]:
             counts = f"{sizes[1]} senders and {sizes[0]} receivers"
-            raise ValueError(
-                f"MessagePassing: {name} is a pair for {counts}, expected as many of both where flow is {self.flow!r}"
-            )
+            expected = f"expected as many of both where flow is {self.flow!r}"
+            raise ValueError(f"{type(self).__name__}: {name} is a pair for {counts}, {expected}")
 
     def _agree(self, sizes: list, place: int, data: Any, name: str) -> None:
         if not isinstance(data, torch.Tensor):
             return
         if not -data.dim() <= self.node_dim < data.dim():
             expected = f"expected nodes in dimension {self.node_dim}"
-            raise IndexError(f"MessagePassing: {name} is {list(data.shape)}, {expected}")
+            raise IndexError(f"{type(self).__name__}: {name} is {list(data.shape)}, {expected}")
         if sizes[place] is None:
             sizes[place] = data.shape[self.node_dim]
         elif sizes[place] != data.shape[self.node_dim]:
             expected = f"{sizes[place]} nodes in dimension {self.node_dim}"
-            raise ValueError(f"MessagePassing: {name} is {list(data.shape)}, expected {expected}")
+            raise ValueError(f"{type(self).__name__}: {name} is {list(data.shape)}, expected {expected}")
 
     def _collect(self, edge_index, sizes, names, kwargs, i: int, j: int) -> dict[str, Any]:
         known = dict(kwargs)

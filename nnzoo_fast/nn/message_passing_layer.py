@@ -58,7 +58,7 @@ class MessagePassingLayer(MessagePassing):
 
     Shapes:
         x [*, N, features] or a pair for senders and receivers; edge_index integer [2, E] (source, target) or a `Graph`;
-        edge_attr [E, *] -> what phi makes.
+        edge_attr [E, *], or [*, E, features] as x -> what phi makes.
 
     Raises:
         as `MessagePassing.propagate`; ValueError also for an `edge_attr` of another number of edges.
@@ -94,7 +94,10 @@ class MessagePassingLayer(MessagePassing):
 
     def message_and_aggregate(self, graph: Graph, x: tuple, edge_attr: torch.Tensor | None = None) -> torch.Tensor:
         source, target = x
-        if edge_attr is not None and edge_attr.shape[:1] != (graph.num_edges,):
+        if edge_attr is not None and graph.num_edges not in (
+            *edge_attr.shape[:1],
+            *edge_attr.shape[self.node_dim :][:1],
+        ):
             name, expected = type(self).__name__, f"expected {graph.num_edges} rows, one for each edge"
             raise ValueError(f"{name}: edge_attr is {list(edge_attr.shape)}, {expected}")
         parts = [target, source] if edge_attr is None else [target, source, edge_attr]

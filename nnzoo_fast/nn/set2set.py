@@ -40,7 +40,7 @@ class Set2Set(torch.nn.Module):
         if x.dim() != 2 or x.shape[1] != self.in_channels:
             raise ValueError(f"Set2Set: x is {list(x.shape)}, expected [N, {self.in_channels}]")
         if batch is None:
-            batch, size = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device), size or 1
+            batch, size = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device), 1 if size is None else size
         graph = members(batch, size)
         state = (x.new_zeros(self.lstm.num_layers, graph.num_targets, self.in_channels),) * 2
         answer = x.new_zeros(graph.num_targets, self.out_channels)
