@@ -6,8 +6,8 @@ import torch
 
 from nnzoo_fast import _compat, _extension, tables
 from nnzoo_fast.backends import Verdict, address, cpu_supports
+from nnzoo_fast.ops.conv.cpu import FEW_CHANNELS, in_three
 from nnzoo_fast.ops.conv.cpu import backward as conv_backward
-from nnzoo_fast.ops.conv.cpu import in_three
 from nnzoo_fast.ops.conv_lstm.outputs import allocate, state_padding, state_size
 
 
@@ -17,7 +17,8 @@ def supports(input, h0, c0, w_ih, w_hh, bias, padding, dilation) -> Verdict:
 
 def kind_of(input, h0, c0, w_ih, w_hh, bias, padding, dilation) -> tuple[str, int]:
     """The kind of call that a table tells apart, and its multiply-adds."""
-    kind = f"{tables.DTYPE_NAMES[input.dtype]} {len(dilation)}d {tables.way(input, h0, c0, w_ih, w_hh, bias)}"
+    wide = " wide" if w_hh.shape[1] >= FEW_CHANNELS else ""
+    kind = f"{tables.DTYPE_NAMES[input.dtype]}{wide} {len(dilation)}d {tables.way(input, h0, c0, w_ih, w_hh, bias)}"
     pixels = math.prod(state_size(input, w_ih, padding, dilation))
     return kind, input.shape[0] * input.shape[1] * pixels * (math.prod(w_ih.shape) + math.prod(w_hh.shape))
 
