@@ -16,10 +16,6 @@ constexpr std::int64_t grain = 1 << 14;
 // up its share of the parameters' gradients, and the shares are added in order.
 constexpr std::int64_t most_blocks = 64, least_rows = 16;
 
-// Rows that are walked side by side: what is read and written of weights and shares is theirs together. More of them
-// would not stay in the first-level cache between their two visits.
-constexpr int together = 2;
-
 template <class S, bool past>
 struct Rows {
   using T = Compute<S>;
@@ -33,87 +29,77 @@ struct Rows {
   NNZOO_INLINE Vec<T> scale(std::int64_t row) const { return Vec<T>::set(static_cast<const T*>(args.rstd)[row]); }
 
   // Writes the gradients of the rows begin..end and, unless it is null, adds their share of those of weight and bias
-  // to sums [2, N].
+  // to sums [2, N]. A row at a time: of several side by side, memory would see the beginnings and ends in turn.
   void walk(std::int64_t begin, std::int64_t end, T* sums) const {
-    std::int64_t row = begin;
-    if (sums) {
-      for (; row + together <= end; row += together) visit<together, true>(row, sums);
-      for (; row < end; ++row) visit<1, true>(row, sums);
-    } else {
-      for (; row + together <= end; row += together) visit<together, false>(row, sums);
-      for (; row < end; ++row) visit<1, false>(row, sums);
+    const bool writes = args.grad_x || args.grad_input;
+    for (std::int64_t row = begin; row < end; ++row) {
+      const Means of = writes ? means(row) : Means{0, 0};
+      if (sums) {
+        write<true>(row, of, sums);
+      } else if (writes) {
+        write<false>(row, of, sums);
+      }
     }
     if (past) stream_fence();
   }
 
-  template <int rows, bool adds>
-  NNZOO_INLINE void visit(std::int64_t first, T* sums) const {
+  // Of a row: the means of h, the gradient times the weight, and of h times the normalised value.
+  struct Means {
+    T alone, with_unit;
+  };
+
+  NNZOO_INLINE Means means(std::int64_t row) const {
     const std::int64_t n = args.N;
-    const S* const grad = static_cast<const S*>(args.grad_output) + first * n;
-    const S* const x = static_cast<const S*>(args.x) + first * n;
-    T alone[rows] = {}, with_unit[rows] = {};
-    Vec<T> about[rows], by[rows];
-    for (int r = 0; r < rows; ++r) about[r] = center(first + r), by[r] = scale(first + r);
+    const S* const grad = static_cast<const S*>(args.grad_output) + row * n;
+    const S* const x = static_cast<const S*>(args.x) + row * n;
+    const Vec<T> about = center(row), by = scale(row);
+    Means total{0, 0};
     for (std::int64_t begin = 0; begin < n; begin += moments_chunk) {
-      T found[2 * rows];
-      const std::int64_t size = n - begin < moments_chunk ? n - begin : moments_chunk;
-      vector_sums<T, 2 * rows, 2>(size, found, [&](std::int64_t j, int count, Vec<T>* sum) {
-        const std::int64_t i = begin + j;
-        const Vec<T> w = load_lanes<T>(weight + i, count);
-        Vec<T> of_weight = Vec<T>::zero(), of_bias = of_weight;
-        if constexpr (adds) {
-          of_weight = load_lanes<T>(sums + i, count);
-          of_bias = load_lanes<T>(sums + n + i, count);
-        }
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; ++r) {
-          const Vec<T> g = load_lanes<T>(grad + r * n + i, count);
-          const Vec<T> unit = (load_lanes<T>(x + r * n + i, count) - about[r]) * by[r];
-          const Vec<T> h = g * w;
-          sum[2 * r] += h;
-          sum[2 * r + 1] = fma(h, unit, sum[2 * r + 1]);
-          if constexpr (adds) {
-            of_weight = fma(g, unit, of_weight);
-            of_bias += g;
-          }
-        }
-        if constexpr (adds) {
-          store_lanes(of_weight, sums + i, count);
-          store_lanes(of_bias, sums + n + i, count);
-        }
-      });
-      for (int r = 0; r < rows; ++r) {
-        alone[r] += found[2 * r];
-        with_unit[r] += found[2 * r + 1];
-      }
+      T found[2];
+      vector_sums<T, 2>(n - begin < moments_chunk ? n - begin : moments_chunk, found,
+                        [&](std::int64_t j, int count, Vec<T>* sum) {
+                          const std::int64_t i = begin + j;
+                          const Vec<T> h = load_lanes<T>(grad + i, count) * load_lanes<T>(weight + i, count);
+                          sum[0] += h;
+                          sum[1] = fma(h, (load_lanes<T>(x + i, count) - about) * by, sum[1]);
+                        });
+      total.alone += found[0];
+      total.with_unit += found[1];
     }
-    if (!args.grad_x && !args.grad_input) return;
-    for (int r = 0; r < rows; ++r) write(first + r, args.mean ? alone[r] / T(n) : T(0), with_unit[r] / T(n));
+    return {args.mean ? total.alone / T(n) : T(0), total.with_unit / T(n)};
   }
 
-  NNZOO_INLINE void write(std::int64_t row, T alone, T with_unit) const {
+  // Meanwhile the next row is fetched.
+  template <bool adds>
+  NNZOO_INLINE void write(std::int64_t row, Means of, T* sums) const {
     const std::int64_t n = args.N, at = row * n;
     const S* const grad = static_cast<const S*>(args.grad_output) + at;
     const S* const x = static_cast<const S*>(args.x) + at;
     const Vec<T> about = center(row), by = scale(row);
-    const Vec<T> mean_alone = Vec<T>::set(alone), mean_with_unit = Vec<T>::set(with_unit);
+    const Vec<T> alone = Vec<T>::set(of.alone), with_unit = Vec<T>::set(of.with_unit);
     for_each_vector<T>(n, [&](std::int64_t i, int count) {
-      // The rows walked next: of rows that are read side by side, not all begin where the one before ended.
-      prefetch_to_level2(x + together * n + i);
-      prefetch_to_level2(grad + together * n + i);
+      prefetch_to_level2(x + n + i);
+      prefetch_to_level2(grad + n + i);
+      const Vec<T> g = load_lanes<T>(grad + i, count);
       const Vec<T> unit = (load_lanes<T>(x + i, count) - about) * by;
-      const Vec<T> h = load_lanes<T>(grad + i, count) * load_lanes<T>(weight + i, count);
-      Vec<T> result = by * fnma(unit, mean_with_unit, h - mean_alone);
-      if (args.grad_sum) result += load_lanes<T>(static_cast<const S*>(args.grad_sum) + at + i, count);
-      if (args.grad_x) store_result<past>(result, static_cast<S*>(args.grad_x) + at + i, count);
-      if (args.grad_input) {
-        if (args.probability > 0) {
-          const Vec<T> factor = dropout.template factors<T>(static_cast<std::uint64_t>(at + i));
-          result = select(factor == Vec<T>::zero(), Vec<T>::zero(), result * factor);
-        }
-        store_result<past>(result, static_cast<S*>(args.grad_input) + at + i, count);
+      if constexpr (adds) {
+        store_lanes(fma(g, unit, load_lanes<T>(sums + i, count)), sums + i, count);
+        store_lanes(g + load_lanes<T>(sums + n + i, count), sums + n + i, count);
       }
+      put(at + i, count, by * fnma(unit, with_unit, g * load_lanes<T>(weight + i, count) - alone));
     });
+  }
+
+  NNZOO_INLINE void put(std::int64_t at, int count, Vec<T> result) const {
+    if (args.grad_sum) result += load_lanes<T>(static_cast<const S*>(args.grad_sum) + at, count);
+    if (args.grad_x) store_result<past>(result, static_cast<S*>(args.grad_x) + at, count);
+    if (args.grad_input) {
+      if (args.probability > 0) {
+        const Vec<T> factor = dropout.template factors<T>(static_cast<std::uint64_t>(at));
+        result = select(factor == Vec<T>::zero(), Vec<T>::zero(), result * factor);
+      }
+      store_result<past>(result, static_cast<S*>(args.grad_input) + at, count);
+    }
   }
 };
 
@@ -126,10 +112,8 @@ void run(const RowNormBackward& args) {
   const Rows<S, past> rows{args, weight, Dropout(args.probability, static_cast<std::uint64_t>(args.seed))};
   const bool wants_sums = args.grad_weight || args.grad_bias;
   if (!wants_sums) {
-    const auto walk = [&](std::int64_t begin, std::int64_t end) {
-      rows.walk(begin * together, end * together < M ? end * together : M, nullptr);
-    };
-    return parallel_for((M + together - 1) / together, args.threads, walk, 1 + grain / (1 + together * N));
+    const auto walk = [&](std::int64_t begin, std::int64_t end) { rows.walk(begin, end, nullptr); };
+    return parallel_for(M, args.threads, walk, 1 + grain / (1 + N));
   }
   std::int64_t blocks = M / least_rows < most_blocks ? M / least_rows : most_blocks;
   if (blocks < 1) blocks = 1;
