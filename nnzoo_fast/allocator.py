@@ -53,6 +53,18 @@ def tune_allocator(enable: bool = True, huge_pages: bool = True) -> bool:
     return took_effect
 
 
+def trim() -> None:
+    """Gives what is free back to the system. Memory that comes afterwards is as `tune_allocator` left it."""
+    global _advised
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        return
+    libc.malloc_trim(0)
+    if _advised:  # the free end of the heap went with the rest
+        _advised = False
+        _advise_heap(libc, True)
+
+
 def _advise_heap(libc: ctypes.CDLL, wanted: bool) -> None:
     """Grows the heap by a block that is freed at once: its addresses, advised to be huge pages, serve later tensors."""
     global _advised

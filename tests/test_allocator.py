@@ -53,6 +53,7 @@ def test_tuned_memory_is_kept():
 HUGE_PROGRAM = f"""
 import sys, torch
 from nnzoo_fast import tune_allocator
+from nnzoo_fast.allocator import trim
 
 def huge():
     rows = open("/proc/self/smaps_rollup").read().splitlines()
@@ -60,6 +61,7 @@ def huge():
 
 before = huge()
 tune_allocator(huge_pages=sys.argv[1] == "True")
+trim()
 kept = torch.ones({SIZE}, dtype=torch.uint8)
 held = huge()
 del kept

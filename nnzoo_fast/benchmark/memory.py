@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from nnzoo_fast.allocator import trim
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -31,9 +32,7 @@ def peak_memory(call: Callable[[int], object], device: str = "cpu") -> int | Non
 
 
 def _resident_peak(call: Callable[[int], object]) -> int:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    trim()
     CLEAR.write_text("5")  # resets the peak
     before = _resident("VmRSS")
     call(0)
