@@ -96,7 +96,7 @@ class BackwardRun {
     }
     const auto arrive = [&](std::int64_t row, std::int64_t j, int lanes, Vec<T> grad) {
       if (row >= n) return store_grad_h0(row, j, lanes, grad);
-      grad += Vec<T>::load(source(args_.grad_output) + (row_at(s) + row) * args_.grad_output_stride + j, lanes);
+      grad += load_lanes<T>(source(args_.grad_output) + (row_at(s) + row) * args_.grad_output_stride + j, lanes);
       if (projects()) {
         grad.store(grad_h_ + (row_at(s) - rows_.begin + row) * row_stride<F>(out_) + j, lanes);
       } else {
@@ -184,25 +184,25 @@ class BackwardRun {
     Vec<T> fold[kept], deltas[apart + gates], now = Vec<T>::zero(), before = now, carried = now;
 #pragma GCC unroll 4
     for (int k = 0; k < kept; ++k) {
-      fold[k] = Vec<T>::load(static_cast<const T*>(args_.gates) + (at * kept + k) * hidden_ + unit, count);
+      fold[k] = load_lanes<T>(static_cast<const T*>(args_.gates) + (at * kept + k) * hidden_ + unit, count);
     }
     T* const carry = carry_ + row * hidden_ + unit;
-    if constexpr (has_cells || mixes_h) carried = Vec<T>::load(carry, count);
+    if constexpr (has_cells || mixes_h) carried = load_lanes<T>(carry, count);
     if constexpr (has_cells) {
-      now = Vec<T>::load(cells() + at * hidden_ + unit, count);
-      before = Vec<T>::load(cells_before(s, row) + unit, count);
+      now = load_lanes<T>(cells() + at * hidden_ + unit, count);
+      before = load_lanes<T>(cells_before(s, row) + unit, count);
     }
     if constexpr (mixes_h) {
       grad += carried;
       const S* const h = h_before(s, row);
-      if (h) before = Vec<T>::load(h + unit, count);
+      if (h) before = load_lanes<T>(h + unit, count);
     }
     const Vec<T> h = cell_.backward(fold, grad, now, before, carried, deltas);
-    if constexpr (has_cells || mixes_h) carried.store(carry, count);
+    if constexpr (has_cells || mixes_h) store_lanes(carried, carry, count);
     D* const to = deltas_ + (at - rows_.begin) * stride_ + unit;
 #pragma GCC unroll 4
-    for (int k = 0; k < apart + gates; ++k) deltas[k].store(to + k * hidden_, count);
-    if (projects()) h.store(unprojected_ + (at - rows_.begin) * hidden_ + unit, count);
+    for (int k = 0; k < apart + gates; ++k) store_lanes(deltas[k], to + k * hidden_, count);
+    if (projects()) store_lanes(h, unprojected_ + (at - rows_.begin) * hidden_ + unit, count);
   }
 
   const T* cells() const { return static_cast<const T*>(args_.cells); }
