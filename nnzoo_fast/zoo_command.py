@@ -28,15 +28,16 @@ def zoo(
 
     The equality of the table was measured when this version was made: the largest error of an output, then of a
     gradient, against the peer in float64, ours / the peer's own in float32. --measure does that here; exit code 1 if a
-    model isn't equal.
+    model isn't equal, or none has a peer here.
     """
     from nnzoo_fast.models.registry import PUBLISHED
 
-    terminal.known([name] if name else [], PUBLISHED, "model")
+    names = [] if name is None else [name]
+    terminal.known(names, PUBLISHED, "model")
     if out is not None and not measure:
         raise Mistake("--out is where --measure writes to")
     if measure:
-        rows, table = _measured([name] if name else list(PUBLISHED), out)
+        rows, table = _measured(names or list(PUBLISHED), out)
     elif name is None:
         rows, table = _published()
     else:
@@ -46,7 +47,7 @@ def zoo(
     else:
         terminal.console().print(table)
     if measure:
-        raise typer.Exit(0 if all(row["equal"] for row in rows) else 1)
+        raise typer.Exit(0 if rows and all(row["equal"] for row in rows) else 1)
 
 
 def _published() -> tuple[list[dict], Table]:
@@ -86,6 +87,8 @@ def _layers(name: str) -> tuple[list[dict], Table]:
 def _measured(names: list[str], out: Path | None) -> tuple[list[dict], Table]:
     from nnzoo_fast.models import equality
 
+    if out is not None:
+        _add([], out)  # what is wrong with the file is said before anything is measured
     console = terminal.console(stderr=True)
     table = terminal.table(
         "Error against the peer in float64, ours / its own", "model", "equals", "outputs, gradients", "float64"
@@ -101,9 +104,20 @@ def _measured(names: list[str], out: Path | None) -> tuple[list[dict], Table]:
                 continue
             rows.append(row)
             if out is not None:
-                equality.write([row], out)
+                _add([row], out)
             table.add_row(name, row.peer, f"[{'green' if row.equal else 'red'}]{row}[/]", f"{row.float64:.0e}")
     return [asdict(row) for row in rows], table
+
+
+def _add(rows: list, out: Path) -> None:
+    from nnzoo_fast.models import equality
+
+    try:
+        equality.write(rows, out)
+    except OSError as error:
+        raise Mistake(f"can't write {out}: {error.strerror}") from None
+    except ValueError:
+        raise Mistake(f"{out} holds other things than figures of --measure") from None
 
 
 @functools.cache

@@ -41,6 +41,14 @@ def poisoned_memory():
 
 
 @pytest.fixture
+def threads():
+    """Sets the number of torch's threads; that of before comes back after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def isa():
     """Sets the instruction set of the C++ kernels; the one of before comes back after the test."""
     module = _extension._C

@@ -136,11 +136,21 @@ def test_zoo_measures(run, tmp_path):
     assert code == 2 and "--out is where --measure writes to" in err
 
 
+@pytest.mark.parametrize("text", ["# Notes", "{}", "[1]", '[{"name": 1}]'])
+def test_zoo_spares_the_files_of_others(run, tmp_path, monkeypatch, text):
+    monkeypatch.setattr("nnzoo_fast.models.equality.measure", lambda name: pytest.fail("too late"))
+    (tmp_path / "notes").write_text(text)
+    code, _, err = run("zoo", "lenet", "--measure", "--out", str(tmp_path / "notes"))
+    assert code == 2 and "notes holds other things than figures" in err and (tmp_path / "notes").read_text() == text
+    code, _, err = run("zoo", "lenet", "--measure", "--out", str(tmp_path / "no" / "rows.json"))
+    assert code == 2 and "rows.json: No such file or directory" in err
+
+
 @needs_kernels
 def test_zoo_without_a_peer(run, monkeypatch):
     monkeypatch.setattr("nnzoo_fast.models.peers.PEERS", {})
     code, out, err = run("zoo", "lenet", "--measure", "--json")
-    assert code == 0 and json.loads(out) == [] and "lenet: not measured: no peer of lenet is known here" in err
+    assert code == 1 and json.loads(out) == [] and "lenet: not measured: no peer of lenet is known here" in err
 
 
 def test_zoo_of_one_model(run):
@@ -151,5 +161,6 @@ def test_zoo_of_one_model(run):
     assert first["output"] == [1, 6, 28, 28] and first["flops"] == 2 * 28 * 28 * 6 * 25
     assert {row["runs_on"] for row in rows.values()} <= {"cpu", "torch"}
     assert "1x6x28x28" in run("zoo", "lenet")[1]
-    code, _, err = run("zoo", "lenex")
-    assert code and "no model 'lenex'; did you mean" in err
+    for wrong, hint in {"lenex": "did you mean lenet", "": "there are alexnet"}.items():
+        code, _, err = run("zoo", wrong)
+        assert code == 2 and f"no model {wrong!r}; {hint}" in err

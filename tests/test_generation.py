@@ -13,6 +13,7 @@ from test_models import deviations, integers, normal, rival
 import nnzoo_fast
 from nnzoo_fast import _extension, models
 from nnzoo_fast.models import sampling
+from nnzoo_fast.models.beams import Beams
 from nnzoo_fast.models.cache import KeyValueCache, LayerCache
 from nnzoo_fast.models.generation import write
 
@@ -139,6 +140,17 @@ def test_a_seed_draws_the_beams_of_transformers(options):
     assert len({tuple(text.flatten().tolist()) for text in written}) > 1, "nothing was drawn"
 
 
+def test_a_sequence_of_which_no_text_goes_on_leaves_the_others_alone():
+    """Drawn beams: the first sequence can do nothing but end, the second can't."""
+    beams = Beams(2, 1.0, False, [0], pad=0, longest=3, filtered=sampling.filtered)
+    logits = torch.tensor([[0.0, -math.inf, -math.inf], [-math.inf, 0.0, 0.0]])
+    rows = beams.start(logits)
+    while rows is not None:
+        rows = beams.step(logits.repeat_interleave(2, 0))
+    ended, written = beams.best()
+    assert ended.tolist() == [0, 0, 0] and set(written.tolist()) <= {1, 2}
+
+
 def score_of_all(model, start, length, end):
     """Every text of at most `length` tokens that ends in `end` or is as long as that, with its log-probability."""
     for size in range(1, length + 1):
@@ -255,6 +267,8 @@ WRONG = {
     "one beam's stopping": (dict(early_stopping=True), ValueError, "set num_beams"),
     "negative": (dict(max_new_tokens=-1), ValueError, "max_new_tokens must be at least 0, got -1"),
     "half a token": (dict(max_new_tokens=2.5), TypeError, "max_new_tokens must be an integer, got 2.5"),
+    "no number": (dict(max_new_tokens=None), TypeError, "max_new_tokens must be an integer, got None"),
+    "half a place": (dict(do_sample=True, top_k=2.5), TypeError, "top_k must be an integer, got 2.5"),
     "end": (dict(eos_token_id=23), ValueError, "eos_token_id is 23, the model knows 0 to 22"),
     "pad": (dict(pad_token_id=-1, num_beams=2), ValueError, "pad_token_id is -1"),
     "long": (dict(max_new_tokens=23), ValueError, "3 tokens and 23 new ones don't fit into n_positions 24"),

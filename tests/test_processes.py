@@ -45,13 +45,6 @@ def run(model, x):
     return model(x)
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
 def test_python_threads_at_once_get_the_same_bits(packed):
     model, batches = mixed(packed), inputs(3)

@@ -112,13 +112,6 @@ def test_a_measured_kind_goes_by_the_table_and_any_other_by_the_rule(monkeypatch
     assert tables.pays("linear", "a", work, (rule, "rule"))[0] is rule
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def test_one_thread_may_have_an_entry_of_its_own(monkeypatch, tmp_path, threads):
     entry = {"wins_from": {"a": 100, "b": 100}, "alone": {"a": None}, "points": []}
     path = tmp_path / "table.json"

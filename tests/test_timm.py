@@ -5,14 +5,13 @@ import copy
 import peers
 import pytest
 import torch
-from test_foreign import allowed_in_float64, images, results
+from test_foreign import assert_equals_itself, images, results
 from test_models import deviations
 from torch import nn
 
 from nnzoo_fast import accelerate, foreign, pack, report, restore
 from nnzoo_fast.nn.drop_in import DROP_INS
 from nnzoo_fast.nn.packed import FOLDED
-from nnzoo_fast.spec import Error
 
 
 def vit():
@@ -61,16 +60,7 @@ def built(make):
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @EACH
 def test_a_model_of_timm_equals_itself(make, training):
-    model = built(make)
-    ours = accelerate(copy.deepcopy(model))
-    truth, stock, found = (
-        results(each, dtype, training)
-        for each, dtype in ((model, torch.float64), (model, torch.float32), (ours, torch.float32))
-    )
-    assert not deviations(found, stock, truth, torch.float32)
-    assert deviations([1.01 * value for value in found], stock, truth, torch.float32)
-    exact = results(ours, torch.float64, training)
-    assert Error.worst_of(exact, truth).largest <= allowed_in_float64(Error.worst_of(stock, truth).largest)
+    assert_equals_itself(built(make), training)
 
 
 @EACH

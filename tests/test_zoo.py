@@ -3,6 +3,7 @@
 import copy
 import functools
 
+import numpy as np
 import peers
 import pytest
 import torch
@@ -112,6 +113,15 @@ def test_unet_has_the_published_size():
         model(torch.empty(1, 3, 40, 32))
     with pytest.raises(ValueError, match="at least two sizes"):
         models.UNet(channels=(3,))
+
+
+@pytest.mark.parametrize("count", [np.int64(3), torch.tensor(3)], ids=["numpy", "tensor"])
+def test_counts_may_come_from_arrays(count):
+    head = models.create("lenet", num_classes=count).classifier[-1]
+    assert head.out_features == 3 and type(head.out_features) is int
+    assert models.replace_head(models.create("lenet"), count).classifier[-1].out_features == 3
+    model, prompt = models.GPT(7, 8, 12, 1, 2).eval(), torch.tensor([[1, 2]])
+    assert model.generate(prompt, count, num_beams=count, do_sample=True, top_k=count).shape == (1, 5)
 
 
 def test_unknown_names():

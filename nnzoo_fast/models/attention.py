@@ -3,6 +3,7 @@
 import torch
 
 from nnzoo_fast import nn
+from nnzoo_fast.models.arguments import checked_count
 from nnzoo_fast.models.cache import KeyValueCache, LayerCache, self_attention
 from nnzoo_fast.models.generation import Continuation, check_ids, write
 
@@ -150,6 +151,7 @@ class GPT(nn.Module):
             IndexError: a token that the model doesn't know.
         """
         check_ids("prompt", prompt, self.lm_head.out_features)
+        max_new_tokens = checked_count("generate", "max_new_tokens", max_new_tokens, 0)
         capacity = max(prompt.shape[-1] + max_new_tokens - 1, 1)
         if capacity > self.n_positions:
             raise ValueError(

@@ -97,7 +97,9 @@ class Beams:
         # As many places at the first step as at all others: a seed draws what it draws in transformers.
         places = possible * self.count // self.scores.shape[1]
         scores = functional.pad(scores, (0, places - possible), value=-torch.inf)
-        index = torch.multinomial(scores.softmax(-1), candidates, generator=self.generator)
+        # Of a sequence that is done no text may go on; what is drawn for it doesn't matter.
+        done = (scores == -torch.inf).all(-1, keepdim=True)
+        index = torch.multinomial(scores.masked_fill(done, 0).softmax(-1), candidates, generator=self.generator)
         return scores.gather(1, index), index % possible
 
     def _keep(self, texts: Tensor, scores: Tensor, ended: Tensor) -> None:

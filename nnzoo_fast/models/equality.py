@@ -69,8 +69,15 @@ def recorded() -> dict[str, Equality]:
 
 
 def write(rows: list[Equality], path: Path) -> None:
-    """Puts `rows` into the file in place of those of the same models, in the zoo's order."""
-    known = {row["model"]: row for row in json.loads(path.read_text())} if path.exists() else {}
+    """Puts `rows` into the file in place of those of the same models, in the zoo's order.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    before = json.loads(path.read_text()) if path.exists() else []
+    if not isinstance(before, list) or not all(isinstance(row, dict) and "model" in row for row in before):
+        raise ValueError(f"{path} is no list of models")
+    known = {row["model"]: row for row in before}
     known |= {row.model: asdict(row) for row in rows}
     lines = [json.dumps(known[name]) for name in PUBLISHED if name in known]
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from nnzoo_fast.models.arguments import check_count
+from nnzoo_fast.models.arguments import checked_count
 from nnzoo_fast.models.beams import Beams
 from nnzoo_fast.models.sampling import draw, filtered
 
@@ -75,8 +75,8 @@ def write(
     _check_prompt(prompt)
     ends = [] if eos_token_id is None else [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
     pad = pad_token_id if pad_token_id is not None else (ends or [0])[0]
-    check_count("generate", "max_new_tokens", max_new_tokens, 0)
-    check_count("generate", "num_beams", num_beams, 1)
+    max_new_tokens = checked_count("generate", "max_new_tokens", max_new_tokens, 0)
+    num_beams = checked_count("generate", "num_beams", num_beams, 1)
     if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise ValueError(f'generate: early_stopping must be True, False or "never", got {early_stopping!r}')
     if not do_sample and (temperature != 1 or any(given is not None for given in (top_k, top_p, generator))):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from nnzoo_fast.graph import Graph
-from nnzoo_fast.models.arguments import check_count
+from nnzoo_fast.models.arguments import checked_count
 from nnzoo_fast.models.attention import GPT
 from nnzoo_fast.models.bert import BERTForPreTraining
 from nnzoo_fast.models.convolutional import VGGS, AlexNet, LeNet
@@ -149,5 +149,5 @@ def create(name: str, **options) -> torch.nn.Module:
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PUBLISHED)}"
         raise ValueError(f"no model is called {name!r}; {hint}")
     if "num_classes" in options:
-        check_count("create", "num_classes", options["num_classes"], 1)
+        options["num_classes"] = checked_count("create", "num_classes", options["num_classes"], 1)
     return PUBLISHED[name].make(**options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnzoo_fast.models.arguments import checked_count
+
 
 def keep_top_k(logits: Tensor, k: int, least: int = 1) -> Tensor:
     """`logits` [N, vocabulary] with -inf in place of all but the k largest of a row; what equals the k-th stays.
@@ -12,11 +14,10 @@ def keep_top_k(logits: Tensor, k: int, least: int = 1) -> Tensor:
     At least the `least` likeliest stay.
 
     Raises:
+        TypeError: `k` is no integer.
         ValueError: `k` is less than 1.
     """
-    if k < 1:
-        raise ValueError(f"top_k must be at least 1, got {k}")
-    k = max(k, least)
+    k = max(checked_count("keep_top_k", "top_k", k, 1), least)
     if k >= logits.shape[-1]:
         return logits
     return logits.masked_fill(logits < logits.topk(k).values[:, -1:], -torch.inf)
@@ -54,6 +55,7 @@ def filtered(
         least: so many of the likeliest stay in any case.
 
     Raises:
+        TypeError: `top_k` is no integer.
         ValueError: `temperature` or `top_k` or `top_p` out of range.
     """
     if not temperature > 0:

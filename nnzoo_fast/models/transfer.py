@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnzoo_fast import nn
-from nnzoo_fast.models.arguments import check_count
+from nnzoo_fast.models.arguments import checked_count
 
 
 def freeze(model: torch.nn.Module, until: str | None = None) -> torch.nn.Module:
@@ -91,7 +91,7 @@ def replace_head(model: torch.nn.Module, num_classes: int) -> torch.nn.Module:
         TypeError: `model` is not a module, or `num_classes` no integer.
         ValueError: `model` has no Linear layer, or is one, or shares the weight of the last one with another layer.
     """
-    check_count("replace_head", "num_classes", num_classes, 1)
+    num_classes = checked_count("replace_head", "num_classes", num_classes, 1)
     _require_module("replace_head", model)
     names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and name]
     if not names:

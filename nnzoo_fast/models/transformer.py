@@ -7,6 +7,7 @@ import functools
 import torch
 
 from nnzoo_fast import nn
+from nnzoo_fast.models.arguments import checked_count
 from nnzoo_fast.models.cache import KeyValueCache, LayerCache, cross_attention, memory_of, self_attention
 from nnzoo_fast.models.generation import Continuation, check_ids, write
 from nnzoo_fast.nn.activated import activated
@@ -162,6 +163,7 @@ class Transformer(nn.Module):
         check_ids("source", source, self.source_embedding.num_embeddings)
         prompt = source.new_full((len(source), 1), start)
         check_ids("start", prompt, self.target_embedding.num_embeddings)
+        max_new_tokens = checked_count("generate", "max_new_tokens", max_new_tokens, 0)
         if max_new_tokens > self.max_length:
             raise ValueError(f"generate: max_new_tokens is {max_new_tokens}, max_length {self.max_length}")
         padding = self._padding("source", source, source_mask)
