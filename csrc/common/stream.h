@@ -46,10 +46,16 @@ NNZOO_INLINE void stream_fence() {
 #endif
 }
 
-// Bytes of the last-level cache.
+// Bytes of the last-level cache that the cores here can fill. A virtual machine may report the whole socket's, 335 MB
+// seen by two cores: no more than 16 MB a core are believed, the most that a core of today's CPUs has to itself
+// being 12.
 inline std::int64_t last_level_cache() {
 #if defined(_SC_LEVEL3_CACHE_SIZE)
-  static const std::int64_t size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  static const std::int64_t size = [] {
+    const std::int64_t reported = sysconf(_SC_LEVEL3_CACHE_SIZE), cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const std::int64_t believed = cores * (std::int64_t(16) << 20);
+    return cores > 0 && believed < reported ? believed : reported;
+  }();
   if (size > 0) return size;
 #endif
   return std::int64_t(32) << 20;
