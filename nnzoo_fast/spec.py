@@ -199,13 +199,13 @@ class Error:
     def worst_of(found: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]) -> Error:
         """The greatest errors of all results. Those that are nothing but rounding, such as the gradient of a bias
         before a batch norm or of one that shifts all scores alike, are held against the greatest of the others."""
-        sizes = [each.norm().item() for each in exact]
-        greatest = max(sizes)
-        errors = [
-            Error.of(value, truth) if size > 1e-12 * greatest else Error._of_none(value, truth, greatest)
-            for value, truth, size in zip(found, exact, sizes, strict=True)
-        ]
-        return functools.reduce(Error.or_worse, errors)
+        greatest = max(each[each.isfinite()].norm().item() for each in exact)
+
+        def error(value: torch.Tensor, truth: torch.Tensor) -> Error:
+            rounding = truth.shape == value.shape and truth.norm().item() <= 1e-12 * greatest
+            return Error._of_none(value, truth, greatest) if rounding else Error.of(value, truth)
+
+        return functools.reduce(Error.or_worse, [error(*pair) for pair in zip(found, exact, strict=True)])
 
     @staticmethod
     def _of_none(value: torch.Tensor, truth: torch.Tensor, size: float) -> Error:

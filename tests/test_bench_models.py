@@ -9,7 +9,7 @@ from built import needs_kernels
 from test_bench import FAST, ROOF
 
 from nnzoo_fast.benchmark import graphs, layers, model_cases, models
-from nnzoo_fast.spec import Error
+from nnzoo_fast.spec import Error, allowed_error
 
 
 def tiny_network(library=""):
@@ -44,6 +44,25 @@ def test_a_result_that_should_be_zero_is_compared_too(wrong):
     exact = [torch.ones(4, dtype=torch.float64), torch.full((3,), 1e-17, dtype=torch.float64)]
     right, off = [torch.ones(4), torch.full((3,), 1e-9)], [torch.ones(4), torch.full((3,), wrong)]
     assert Error.worst_of(right, exact).largest < 1e-8 < 0.05 < Error.worst_of(off, exact).largest
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_hides_no_other_result(bad):
+    exact = [torch.tensor([bad, 1.0]).double(), torch.full((3,), 2.0).double()]
+    assert Error.worst_of(exact, exact) == Error(0, 0)
+    for place, off in ((0, [bad, 1.1]), (0, [1.0, 1.0]), (1, [2.0, 2.2, 2.0])):
+        found = [*exact]
+        found[place] = torch.tensor(off)
+        assert Error.worst_of(found, exact).largest > 0.09
+    allowed = allowed_error(Error.worst_of(exact, exact), torch.float32, 1)
+    assert not Error.worst_of([exact[0], 1.1 * exact[1]], exact).within(allowed)
+
+
+def test_a_result_of_another_shape_is_wrong_where_zeros_are_expected_too():
+    exact = [torch.ones(4).double(), torch.zeros(3).double()]
+    assert Error.worst_of([torch.ones(4), torch.zeros(1)], exact).largest == math.inf
+    with pytest.raises(ValueError):
+        Error.worst_of(exact[:1], exact)
 
 
 def test_a_new_head_hides_nothing():
