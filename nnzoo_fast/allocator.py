@@ -34,8 +34,8 @@ def tune_allocator(enable: bool = True, huge_pages: bool = True) -> bool:
         huge_pages: let Linux back new memory with pages of 2 MB where its setting
             `/sys/kernel/mm/transparent_hugepage/enabled` is "madvise", the usual one. The heap grows by addresses for
             that, half as many as the machine has memory, which show up as virtual memory; pages are taken when they
-            are first written to, so what is resident grows by parts of a page. Nothing happens where the system counts
-            addresses as memory.
+            are first written to, so what is resident grows by parts of a page. Nothing happens where addresses count
+            as memory or are limited (`ulimit -v`), nor on another thread than the main one, whose heap this is.
 
     Returns:
         Whether the setting took effect: False where the C library is not glibc.
@@ -79,13 +79,21 @@ def _advise_heap(libc: ctypes.CDLL, wanted: bool) -> None:
     if not block:
         return
     begin, end = -(-block // _HUGE_PAGE) * _HUGE_PAGE, (block + size) // _HUGE_PAGE * _HUGE_PAGE
-    advised = libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_HUGEPAGE)
     libc.free(ctypes.c_void_p(block))
-    _advised = advised == 0
+    # Another thread's block was a mapping of its own and is gone: nothing is left to be advised.
+    if libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_HUGEPAGE) == 0:
+        _advised = True
 
 
 def _addresses_are_free() -> bool:
     """Whether a block costs nothing until it is written to, and nothing writes to it when it is made."""
+    import resource  # not on every system
+
     fills = "MALLOC_PERTURB_" in os.environ or "malloc.perturb" in os.environ.get("GLIBC_TUNABLES", "")
-    overcommit = Path("/proc/sys/vm/overcommit_memory")
-    return not fills and overcommit.exists() and overcommit.read_text().strip() != _NEVER_OVERCOMMITS
+    limits = [resource.getrlimit(of)[0] for of in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    if fills or any(limit != resource.RLIM_INFINITY for limit in limits):
+        return False
+    try:
+        return Path("/proc/sys/vm/overcommit_memory").read_text().strip() != _NEVER_OVERCOMMITS
+    except OSError:  # not Linux, or hidden
+        return False

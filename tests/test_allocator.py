@@ -51,7 +51,7 @@ def test_tuned_memory_is_kept():
 
 
 HUGE_PROGRAM = f"""
-import sys, torch
+import sys, threading, torch
 from nnzoo_fast import tune_allocator
 from nnzoo_fast.allocator import trim
 
@@ -60,7 +60,11 @@ def huge():
     return next(int(row.split()[1]) << 10 for row in rows if row.startswith("AnonHugePages"))
 
 before = huge()
-tune_allocator(huge_pages=sys.argv[1] == "True")
+wanted = dict(huge_pages=sys.argv[1] == "True")
+elsewhere = threading.Thread(target=tune_allocator, kwargs=wanted)  # has a heap of its own
+elsewhere.start()
+elsewhere.join()
+tune_allocator(**wanted)
 trim()
 kept = torch.ones({SIZE}, dtype=torch.uint8)
 held = huge()
@@ -87,11 +91,23 @@ def test_tensors_lie_in_huge_pages():
     assert huge_bytes(False)[0] == 0
 
 
-def test_memory_that_is_filled_or_counted_is_not_reserved(monkeypatch):
+def test_memory_that_is_filled_counted_or_limited_is_not_reserved(monkeypatch):
     monkeypatch.setenv("MALLOC_PERTURB_", "7")
     assert not allocator._addresses_are_free()
     monkeypatch.delenv("MALLOC_PERTURB_")
-    monkeypatch.setattr(Path, "read_text", lambda path: "2\n")
+    for limited in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        with monkeypatch.context() as patch:
+            patch.setattr(resource, "getrlimit", lambda of, limited=limited: (1 << 40 if of == limited else -1, -1))
+            assert not allocator._addresses_are_free()
+    monkeypatch.setattr(resource, "getrlimit", lambda of: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for overcommit, free in (("0\n", True), ("2\n", False)):
+        monkeypatch.setattr(Path, "read_text", lambda path, said=overcommit: said)
+        assert allocator._addresses_are_free() is free
+
+    def hidden(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "read_text", hidden)
     assert not allocator._addresses_are_free()
 
 
