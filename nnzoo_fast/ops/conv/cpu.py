@@ -17,7 +17,8 @@ ONE_VOLUME = 20480
 """Of a single float32 volume, channels times depth times height up to which stock torch doesn't ask oneDNN."""
 
 SMALL_IMAGE = 64
-"""Pixels of an image up to which a 1x1 kernel's product has few columns for the weights that it packs."""
+"""Pixels of an image up to which a 1x1 kernel's product has few columns for the weights that it packs, and a depthwise
+kernel few vectors for the plane that it makes."""
 
 TINY_VOLUME = 1024
 """Pixels of a volume below which a call's own cost decides."""
@@ -33,10 +34,12 @@ def kind_of(input, weight, bias, stride, padding, dilation, groups, activation) 
     An activation makes no kind of its own: it costs stock torch one more pass over the output, and the kernels none.
     """
     per_group, *kernel = weight.shape[1:]
+    pixels = math.prod(input.shape[2:]) // math.prod(stride)
     if groups > 1:
         shape = "depthwise" if per_group == 1 else "small groups" if per_group <= 8 else "groups"
+        if per_group == 1 and len(kernel) == 2 and pixels <= SMALL_IMAGE:
+            shape += " on small images"
     elif max(kernel) == 1:
-        pixels = math.prod(input.shape[2:]) // math.prod(stride)
         if len(kernel) == 2 and pixels == 1:  # a linear layer, of squeeze and excitation
             shape = "1x1 on one pixel" if input.shape[0] == 1 else "1x1 on pixels"
         elif len(kernel) == 2 and pixels <= SMALL_IMAGE:

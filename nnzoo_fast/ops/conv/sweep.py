@@ -19,6 +19,7 @@ PIXELS = [(1, (1, 1)), (2, (1, 1)), (8, (1, 1)), (64, (1, 1))]
 SQUEEZES = [("1x1 144-6", 144, 6), ("1x1 20-480", 20, 480), ("1x1 1152-48", 1152, 48), ("1x1 64-1024", 64, 1024)]
 NARROWING = [("1x1 144-24", 144, 24), ("1x1 32-16", 32, 16), ("1x1 480-80", 480, 80)]
 LATE = [("1x1 1152-192", 1152, 192), ("1x1 192-1152", 192, 1152), ("1x1 512-2048", 512, 2048)]
+SMALL_DEPTHWISE = [("5x5 depthwise 1152", 1152, (5, 5)), ("3x3 depthwise 384", 384, (3, 3))]
 SMALL = [(1, (7, 7)), (2, (7, 7)), (8, (7, 7)), (32, (7, 7))]
 NARROWED = [(1, (28, 28)), (2, (28, 28)), (2, (56, 56)), (2, (112, 112))]
 TWO = [
@@ -69,6 +70,12 @@ SWEEP = [
         for names, sizes in ((SQUEEZES, PIXELS), (NARROWING, NARROWED), (LATE, SMALL))
         for name, in_channels, out_channels in names
         for batch, size in sizes
+    ),
+    *(
+        swept(name, batch, channels, size, channels, kernel, channels, 1, channels_last)
+        for channels_last in (False, True)
+        for name, channels, kernel in SMALL_DEPTHWISE
+        for batch, size in SMALL
     ),
     *(
         swept(name, batch, in_channels, size, out_channels, kernel, groups, 1, channels_last)
