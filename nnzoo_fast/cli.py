@@ -195,8 +195,10 @@ def _runs_on(spec: OpSpec) -> dict[str, dict[str, str]]:
     """By dtype: the backend that a call worth timing runs on, on the best device here, and why."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = {}
+    quick = [case for case in spec.bench if case.quick]  # info runs each call: the long ones would take a minute
+    case = (quick or spec.bench or spec.samples)[0]
     for dtype in spec.dtypes:
-        call = spec.bench[0].make(Maker(dtype, device)) if spec.bench else spec.samples[0].make(Maker(dtype, device))
+        call = case.make(Maker(dtype, device))
         try:
             explanation = explain(spec.function, *call.args, **call.kwargs)
             backend = explanation.chosen
