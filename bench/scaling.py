@@ -1,6 +1,6 @@
 """Whether time is linear in work, on one thread and on all, and what AVX2's products reach of AVX2's own peak.
 
-    python bench/scaling.py FILE.json
+    python bench/scaling.py bench/scaling.json
 
 Each row takes a layer of the benchmark and 1/16 to 16 times its work, forward in float32, next to stock torch in turn.
 A line says the time per unit of work against that at the layer's own size: 1 is linear, below 1 larger is cheaper.
