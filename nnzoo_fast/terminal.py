@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from collections.abc import Iterable, Iterator
 from typing import Annotated
@@ -13,6 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from nnzoo_fast.names import hint
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -25,9 +26,7 @@ def known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
     known = sorted(known)
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
-            raise Mistake(f"no {kind} {name!r}; {hint}")
+            raise Mistake(f"no {kind} {name!r}; {hint(name, known)}")
 
 
 def console(stderr: bool = False) -> Console:

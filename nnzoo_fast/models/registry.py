@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from nnzoo_fast.models.signals import C3D, WAVES
 from nnzoo_fast.models.transformer import TRANSFORMERS
 from nnzoo_fast.models.vision_transformer import VITS
 from nnzoo_fast.models.whole_graphs import DGCNN, MPNN, GraphClassifier
+from nnzoo_fast.names import hint
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,7 @@ def create(name: str, **options) -> torch.nn.Module:
         TypeError: the model's class has no such argument, or the number of classes is no integer.
     """
     if name not in PUBLISHED:
-        close = difflib.get_close_matches(str(name), PUBLISHED)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PUBLISHED)}"
-        raise ValueError(f"no model is called {name!r}; {hint}")
+        raise ValueError(f"no model is called {name!r}; {hint(name, PUBLISHED)}")
     if "num_classes" in options:
         options["num_classes"] = checked_count("create", "num_classes", options["num_classes"], 1)
     return PUBLISHED[name].make(**options)
